@@ -1,0 +1,101 @@
+"""The engine's state in SQLite: one writer thread, readers that never wait for it.
+
+Work is handed over as a function of a connection; it runs inside one transaction. Reads see the last committed
+state (WAL). A process that is killed loses no committed transaction; `durable=True` also survives a power cut.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from argosyd.state.migrations import migrate
+
+T = TypeVar("T")
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    connection.row_factory = sqlite3.Row
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")
+    connection.execute("PRAGMA foreign_keys=ON")
+    connection.execute("PRAGMA busy_timeout=5000")
+    return connection
+
+
+class Database:
+    """One SQLite file. Open it with `open`; close it last of all."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="state-write")
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="state-read")
+        self._write_connection: sqlite3.Connection
+        self._read_connection: sqlite3.Connection
+
+    @classmethod
+    async def open(cls, path: Path) -> Database:
+        """Opens or makes the file and brings its schema up to date. Conflict when a newer argosyd wrote it."""
+        self = cls(path)
+        await asyncio.to_thread(self._open)
+        return self
+
+    def _open(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._write_connection = _connect(self.path)
+        migrate(self._write_connection)
+        self._read_connection = _connect(self.path)
+        self._read_connection.execute("PRAGMA query_only=ON")
+
+    async def write(self, work: Callable[[sqlite3.Connection], T], *, durable: bool = False) -> T:
+        """Runs `work` in one transaction on the writer thread: committed when it returns, undone when it raises.
+
+        A caller that is cancelled meanwhile still gets its transaction whole: committed or not begun.
+        """
+
+        def run() -> T:
+            connection = self._write_connection
+            if durable:
+                connection.execute("PRAGMA synchronous=FULL")
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                result = work(connection)
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            else:
+                connection.execute("COMMIT")
+                return result
+            finally:
+                if durable:
+                    connection.execute("PRAGMA synchronous=NORMAL")
+
+        return await asyncio.get_running_loop().run_in_executor(self._writer, run)
+
+    async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Runs `work` on a connection that cannot write, in one consistent view."""
+
+        def run() -> T:
+            connection = self._read_connection
+            connection.execute("BEGIN")
+            try:
+                return work(connection)
+            finally:
+                connection.execute("ROLLBACK")
+
+        return await asyncio.get_running_loop().run_in_executor(self._reader, run)
+
+    async def close(self) -> None:
+        """Waits for work under way, then closes the file."""
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        self._reader.shutdown(wait=True)
+        self._writer.shutdown(wait=True)
+        self._read_connection.close()
+        self._write_connection.close()
