@@ -89,9 +89,7 @@ def to_status(error: BaseException) -> Status:
         info += _bytes(3, _text(1, key) + _text(2, value))
     detail = _text(1, _ERROR_INFO) + _bytes(2, info)
     number = _NUMBERS[error.code]
-    return Status(
-        error.code, message, _varint(1 << 3) + _varint(number) + _text(2, message) + _bytes(3, detail)
-    )
+    return Status(error.code, message, _varint(1 << 3) + _varint(number) + _text(2, message) + _bytes(3, detail))
 
 
 def from_rpc_error(error: Any) -> errors.ArgosyError:

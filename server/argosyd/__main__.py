@@ -1,0 +1,71 @@
+"""`argosyd`: reads the settings, starts the engine, ends it on SIGTERM or SIGINT with containers left running."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+
+import uvloop
+
+from argosy.errors import ArgosyError
+from argosyd import config as configuration
+from argosyd import logs
+from argosyd.app import Engine
+from argosyd.host import check
+from argosyd.version import VERSION
+
+
+def notify(state: str) -> None:
+    """Tells systemd, when it started us (sd_notify(3))."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as s:
+        s.connect("\0" + address[1:] if address[0] == "@" else address)
+        s.sendall(state.encode())
+
+
+async def serve(config: configuration.Config) -> None:
+    """Runs one engine until a signal ends it."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    engine = Engine(config)
+    await engine.start()
+    notify("READY=1")
+    try:
+        await stop.wait()
+    finally:
+        notify("STOPPING=1")
+        await engine.close()
+
+
+def main() -> int:
+    """The entry point. 0 after an orderly end, 1 when it cannot start or a check fails, 2 for wrong options."""
+    arguments = configuration.parser().parse_args()
+    if arguments.version:
+        print(f"argosyd {VERSION}")
+        return 0
+    try:
+        config = configuration.load(arguments)
+        if arguments.command == "check":
+            return check.run(config)
+        if os.geteuid() != 0:
+            print("argosyd: it must run as root: namespaces, mounts and cgroups need it", file=sys.stderr)
+            return 1
+        logs.configure(config.log_level, config.log_format)
+        uvloop.run(serve(config))
+    except ArgosyError as error:
+        print(f"argosyd: {error}", file=sys.stderr)
+        return 1
+    logging.getLogger("argosyd").info("ended")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

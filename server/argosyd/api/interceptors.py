@@ -1,0 +1,93 @@
+"""What every call passes through: errors of the domain become gRPC statuses, defects are logged."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import grpc
+from grpc import aio
+
+from argosy.errors import ArgosyError, Internal
+from argosy.status import to_status
+
+log = logging.getLogger("argosyd.api")
+
+
+class ErrorInterceptor(aio.ServerInterceptor):  # type: ignore[misc]
+    """Maps `argosy.errors` to canonical codes with a google.rpc.ErrorInfo detail.
+
+    Any other exception is a defect: it is logged with its traceback and the client is told INTERNAL.
+    """
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        details: grpc.HandlerCallDetails,
+    ) -> Any:
+        """Wraps the handler of the method that is called."""
+        handler = await continuation(details)
+        if handler is None:
+            return None
+        if handler.response_streaming:
+            wrapped = _guard_stream(handler.stream_stream or handler.unary_stream, details.method)
+            make = (
+                grpc.stream_stream_rpc_method_handler
+                if handler.request_streaming
+                else grpc.unary_stream_rpc_method_handler
+            )
+        else:
+            wrapped = _guard_unary(handler.stream_unary or handler.unary_unary, details.method)
+            make = (
+                grpc.stream_unary_rpc_method_handler
+                if handler.request_streaming
+                else grpc.unary_unary_rpc_method_handler
+            )
+        return make(wrapped, handler.request_deserializer, handler.response_serializer)
+
+
+async def _abort(context: Any, error: Exception, method: str) -> None:
+    if not isinstance(error, ArgosyError):
+        log.error("defect in %s", method, exc_info=error)
+        error = Internal(f"internal error in {method.rsplit('/', 1)[-1]}: {error!r}; the daemon's log has more")
+    status = to_status(error)
+    context.set_trailing_metadata(status.trailers)
+    await context.abort(grpc.StatusCode[status.code], status.message)
+
+
+def _guard_unary(behaviour: Any, method: str) -> Any:
+    async def guarded(request: Any, context: Any) -> Any:
+        try:
+            return await behaviour(request, context)
+        except (asyncio.CancelledError, aio.AbortError):
+            raise
+        except Exception as error:
+            return await _abort(context, _unwrap(error), method)
+
+    return guarded
+
+
+def _guard_stream(behaviour: Any, method: str) -> Any:
+    async def guarded(request: Any, context: Any) -> AsyncIterator[Any]:
+        stream = behaviour(request, context)
+        try:
+            async for response in stream:
+                yield response
+        except (asyncio.CancelledError, aio.AbortError):
+            raise
+        except Exception as error:
+            await _abort(context, _unwrap(error), method)
+        finally:
+            await stream.aclose()
+
+    return guarded
+
+
+def _unwrap(error: Exception) -> Exception:
+    """The first error of the family inside a TaskGroup's exception group, else the error itself."""
+    while isinstance(error, ExceptionGroup):
+        known = error.subgroup(ArgosyError)
+        error = (known or error).exceptions[0]
+    return error

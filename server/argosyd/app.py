@@ -1,0 +1,110 @@
+"""The composition root: the only place that names concrete classes.
+
+Rooms are started in the order in which they need each other and closed in the opposite one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import sqlite3
+import uuid
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Protocol
+
+from argosy.errors import Conflict
+from argosy.v1 import system_pb2_grpc
+from argosyd.api.server import ApiServer, Registrar
+from argosyd.api.system import SystemServicer
+from argosyd.config import Config
+from argosyd.events import EventBus
+from argosyd.host import facts
+from argosyd.state.database import Database
+from argosyd.system import Census, Identity, Pruners
+
+log = logging.getLogger("argosyd")
+
+
+class Room(Protocol):
+    """Anything with a beginning and an end."""
+
+    async def start(self) -> None:
+        """Compares the record with the world, then serves."""
+        ...
+
+    async def close(self) -> None:
+        """Stops serving; containers go on."""
+        ...
+
+
+class Engine:
+    """One daemon, whole. `start` and `close` once each."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self._stack = AsyncExitStack()
+
+    async def start(self) -> None:
+        """Starts every room, then the API. Whatever was started is closed again when one fails."""
+        try:
+            await self._start()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _open(self, room: Room) -> None:
+        self._stack.push_async_callback(room.close)
+        await room.start()
+
+    async def _start(self) -> None:
+        config = self.config
+        config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o711)
+        config.run_dir.mkdir(parents=True, exist_ok=True, mode=0o711)
+        self._stack.callback(os.close, _lock(config.data_dir))
+        database = await Database.open(config.data_dir / "argosy.db")
+        self._stack.push_async_callback(database.close)
+        events = EventBus()
+        self._stack.callback(events.close)
+        services: list[tuple[str, Registrar]] = []
+
+        # Rooms, each after those it needs: images, snapshots, network, volumes, containers, build, cluster.
+
+        identity = Identity(await _engine_id(database), "overlay", "crun", facts.look())
+        census = Census(container_states=dict, images=lambda: 0)
+        system = SystemServicer(config, identity, events, census, Pruners())
+        services.append(("argosy.v1.System", lambda s: system_pb2_grpc.add_SystemServicer_to_server(system, s)))
+        await self._open(ApiServer(config, services))
+        log.info("serving", extra={"facts": {"listen": ",".join(config.listeners)}})
+
+    async def close(self) -> None:
+        """Closes every room, the last one first."""
+        await self._stack.aclose()
+
+
+async def _engine_id(database: Database) -> str:
+    """The engine's lasting id, made the first time it is asked for."""
+
+    def get_or_make(connection: sqlite3.Connection) -> str:
+        connection.execute("INSERT OR IGNORE INTO engine VALUES ('id', ?)", (str(uuid.uuid4()),))
+        row = connection.execute("SELECT value FROM engine WHERE name = 'id'").fetchone()
+        return str(row[0])
+
+    return await database.write(get_or_make)
+
+
+def _lock(data_dir: Path) -> int:
+    """Holds the data directory for this process alone. Conflict when another daemon has it."""
+    descriptor = os.open(data_dir / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise Conflict(
+            f"another argosyd uses {data_dir}: stop it, or give this one its own --data-dir and --run-dir",
+            kind="data-dir",
+            id=str(data_dir),
+            reason="DATA_DIR_IN_USE",
+        ) from None
+    return descriptor
