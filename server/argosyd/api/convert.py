@@ -20,17 +20,20 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from enum import Enum
 from functools import cache
 from typing import Any, TypeVar, Union, cast
 
-from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp as TimestampMessage
 
 from argosyd.units import Seconds, Timestamp
+
+# Which descriptor classes the runtime uses depends on its backend (upb, python).
+EnumDescriptor = Any
+FieldDescriptor = Any
 
 M = TypeVar("M", bound=Message)
 D = TypeVar("D")
@@ -69,7 +72,8 @@ def _enum_prefix(descriptor: EnumDescriptor) -> str:
 
 def enum_to_proto(descriptor: EnumDescriptor, member: Enum) -> int:
     """The number of the message's enum value that bears the member's name."""
-    return descriptor.values_by_name[_enum_prefix(descriptor) + member.name].number
+    number: int = descriptor.values_by_name[_enum_prefix(descriptor) + member.name].number
+    return number
 
 
 def enum_from_proto(descriptor: EnumDescriptor, kind: type[Enum], number: int) -> Enum | None:
@@ -148,13 +152,13 @@ def _strip_none(hint: Any) -> Any:
     return hint
 
 
-Reader = Callable[[Message], Any]
+Reader = Callable[[Any], Any]
 """Takes a field out of a message; returns `_ABSENT` for "leave the dataclass's default"."""
 _ABSENT: Any = object()
 
 
 @cache
-def _plan(cls: type, descriptor_owner: type[Message]) -> tuple[tuple[str, Reader], ...]:
+def _plan(cls: Any, descriptor_owner: Any) -> tuple[tuple[str, Reader], ...]:
     fields = descriptor_owner.DESCRIPTOR.fields_by_name
     hints = _hints(cls)
     return tuple(
@@ -204,8 +208,8 @@ def _element_reader(field: FieldDescriptor, hint: Any) -> Callable[[Any], Any]:
 def from_proto(message: Message, cls: type[D]) -> D:
     """A dataclass value with the fields of a message. TypeError when a field without default is absent there."""
     values = {}
-    for name, read in _plan(cls, type(message)):
+    for name, read in _plan(cast(Hashable, cls), cast(Hashable, type(message))):
         value = read(message)
         if value is not _ABSENT:
             values[name] = value
-    return cast(D, cls(**values))
+    return cls(**values)

@@ -16,7 +16,7 @@ from argosy.status import to_status
 log = logging.getLogger("argosyd.api")
 
 
-class ErrorInterceptor(aio.ServerInterceptor):  # type: ignore[misc]
+class ErrorInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg]
     """Maps `argosy.errors` to canonical codes with a google.rpc.ErrorInfo detail.
 
     Any other exception is a defect: it is logged with its traceback and the client is told INTERNAL.

@@ -12,7 +12,8 @@ from typing import Any
 
 import grpc
 from grpc import aio
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
 
 from argosy.errors import Conflict
@@ -38,7 +39,7 @@ class ApiServer:
         self._config = config
         self._services = services
         self._server: aio.Server | None = None
-        self._health = health.aio.HealthServicer()
+        self._health = health_aio.HealthServicer()
         self._sockets: list[Path] = []
 
     async def start(self) -> None:
