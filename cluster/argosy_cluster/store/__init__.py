@@ -1,0 +1,1 @@
+"""The cluster's state behind one narrow door with etcd's semantics."""

@@ -1,0 +1,1 @@
+"""gRPC between daemons: mutual TLS from the cluster's CA, and who may call what."""
