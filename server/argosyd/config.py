@@ -54,8 +54,6 @@ class Config:
     """PEM files for tcp:// listeners; all three are needed, clients must show a certificate of tls_ca."""
     tls_key: str = ""
     tls_ca: str = ""
-    metrics: str = ""
-    """`address:port` for Prometheus; none when empty."""
 
     @property
     def listeners(self) -> tuple[str, ...]:

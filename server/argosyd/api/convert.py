@@ -66,7 +66,7 @@ def duration_from_proto(message: Duration) -> Seconds:
 
 @cache
 def _enum_prefix(descriptor: EnumDescriptor) -> str:
-    zero = descriptor.values_by_number[0].name
+    zero: str = descriptor.values_by_number[0].name
     return zero.removesuffix("UNSPECIFIED")
 
 
