@@ -16,6 +16,7 @@ from argosyd import config as configuration
 from argosyd import logs
 from argosyd.app import Engine
 from argosyd.host import check
+from argosyd.runtime import mountns
 from argosyd.version import VERSION
 
 
@@ -59,6 +60,8 @@ def main() -> int:
             print("argosyd: it must run as root: namespaces, mounts and cgroups need it", file=sys.stderr)
             return 1
         logs.configure(config.log_level, config.log_format)
+        # While there is one thread: namespaces are entered by threads.
+        mountns.enter(config.run_dir, config.runtime)
         uvloop.run(serve(config))
     except ArgosyError as error:
         print(f"argosyd: {error}", file=sys.stderr)

@@ -1,0 +1,216 @@
+"""Containers' cgroups on v1, v2 and hybrid hosts: reading, freezing, killing, removing.
+
+A container's cgroup is PARENT/ID in every hierarchy. Limits are set by the OCI runtime; here is what the daemon
+does itself. cgroups(7); the kernel's cgroup-v1 and cgroup-v2 documents.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+from argosyd.runtime.mountns import CgroupMounts, cgroup_mounts
+
+_UNLIMITED = 1 << 62
+_REMOVE_TRIES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """One reading. Nanoseconds, bytes; `memory` without page cache that can be dropped."""
+
+    cpu_ns: int = 0
+    memory: int = 0
+    memory_limit: int = 0
+    pids: int = 0
+    block_read: int = 0
+    block_write: int = 0
+
+
+def _number(path: Path) -> int:
+    try:
+        text = path.read_text().strip()
+        return 0 if text == "max" else int(text)
+    except (OSError, ValueError):
+        return 0
+
+
+def _table(path: Path) -> dict[str, int]:
+    """A file of lines "name number"."""
+    try:
+        lines = path.read_text().splitlines()
+    except OSError:
+        return {}
+    return {name: int(value) for name, _, value in (line.partition(" ") for line in lines) if value.isdigit()}
+
+
+class Cgroups:
+    """Every cgroup below one parent, "/argosy" for example."""
+
+    def __init__(self, parent: str, mounts: CgroupMounts | None = None) -> None:
+        self.parent = "/" + parent.strip("/")
+        self.mounts = mounts or cgroup_mounts()
+        self.mode = self.mounts.mode
+
+    def path(self, id: str, parent: str = "") -> str:
+        """The path the OCI spec's `linux.cgroupsPath` gets."""
+        return f"{'/' + parent.strip('/') if parent else self.parent}/{id}"
+
+    def _roots(self) -> list[str]:
+        roots = list(dict.fromkeys(self.mounts.v1.values()))
+        return [*roots, self.mounts.v2] if self.mounts.v2 else roots
+
+    def _directory(self, path: str, controller: str) -> Path:
+        return Path(self.mounts.v2 if self.mode == "v2" else self.mounts.v1.get(controller, "/nonexistent")) / path[1:]
+
+    def _directories(self, path: str) -> list[Path]:
+        return [d for root in self._roots() if (d := Path(root) / path[1:]).is_dir()]
+
+    def processes(self, path: str) -> list[int]:
+        """Pids of a container's processes, nested cgroups included."""
+        pids: dict[int, None] = {}
+        top = self._directory(path, "pids" if "pids" in self.mounts.v1 else "memory")
+        for directory, _, _ in os.walk(top):
+            try:
+                pids.update(dict.fromkeys(int(p) for p in Path(directory, "cgroup.procs").read_text().split()))
+            except OSError:
+                continue
+        return list(pids)
+
+    def usage(self, path: str) -> Usage:
+        """One reading; zeros for what the host does not count."""
+        return self._usage_v2(path) if self.mode == "v2" else self._usage_v1(path)
+
+    def _usage_v1(self, path: str) -> Usage:
+        memory = self._directory(path, "memory")
+        used, cache = _number(memory / "memory.usage_in_bytes"), _table(memory / "memory.stat")
+        limit = _number(memory / "memory.limit_in_bytes")
+        read, write = self._block_v1(path)
+        return Usage(
+            cpu_ns=_number(self._directory(path, "cpuacct") / "cpuacct.usage"),
+            memory=max(0, used - cache.get("total_inactive_file", 0)),
+            memory_limit=0 if limit >= _UNLIMITED else limit,
+            pids=_number(self._directory(path, "pids") / "pids.current"),
+            block_read=read,
+            block_write=write,
+        )
+
+    def _block_v1(self, path: str) -> tuple[int, int]:
+        file = self._directory(path, "blkio") / "blkio.throttle.io_service_bytes_recursive"
+        totals = {"Read": 0, "Write": 0}
+        try:
+            lines = file.read_text().splitlines()
+        except OSError:
+            return 0, 0
+        for line in lines:
+            words = line.split()
+            if len(words) == 3 and words[1] in totals:
+                totals[words[1]] += int(words[2])
+        return totals["Read"], totals["Write"]
+
+    def _usage_v2(self, path: str) -> Usage:
+        directory = Path(self.mounts.v2) / path[1:]
+        read = write = 0
+        try:
+            for line in (directory / "io.stat").read_text().splitlines():
+                values = dict(word.split("=", 1) for word in line.split()[1:] if "=" in word)
+                read, write = read + int(values.get("rbytes", 0)), write + int(values.get("wbytes", 0))
+        except OSError:
+            pass
+        used, stat = _number(directory / "memory.current"), _table(directory / "memory.stat")
+        return Usage(
+            cpu_ns=_table(directory / "cpu.stat").get("usage_usec", 0) * 1000,
+            memory=max(0, used - stat.get("inactive_file", 0)),
+            memory_limit=_number(directory / "memory.max"),
+            pids=_number(directory / "pids.current"),
+            block_read=read,
+            block_write=write,
+        )
+
+    def oom_kills(self, path: str) -> int:
+        """How often the kernel killed here for want of memory."""
+        if self.mode == "v2":
+            return _table(Path(self.mounts.v2) / path[1:] / "memory.events").get("oom_kill", 0)
+        return _table(self._directory(path, "memory") / "memory.oom_control").get("oom_kill", 0)
+
+    def frozen(self, path: str) -> bool:
+        """Whether the container's processes are frozen."""
+        if self.mode == "v2":
+            return _table(Path(self.mounts.v2) / path[1:] / "cgroup.events").get("frozen", 0) == 1
+        try:
+            return (self._directory(path, "freezer") / "freezer.state").read_text().strip() in ("FROZEN", "FREEZING")
+        except OSError:
+            return False
+
+    def freeze(self, path: str, frozen: bool) -> bool:
+        """Freezes or thaws; False when the host has no freezer."""
+        try:
+            if self.mode == "v2":
+                (Path(self.mounts.v2) / path[1:] / "cgroup.freeze").write_text("1" if frozen else "0")
+            else:
+                state = self._directory(path, "freezer") / "freezer.state"
+                state.write_text("FROZEN" if frozen else "THAWED")
+        except OSError:
+            return False
+        return True
+
+    def exists(self, path: str) -> bool:
+        """Whether any hierarchy has it."""
+        return bool(self._directories(path))
+
+    async def remove(self, path: str) -> None:
+        """Kills what is left inside and removes it; nothing when there is nothing."""
+        for attempt in range(_REMOVE_TRIES):
+            directories = self._directories(path)
+            if not directories:
+                return
+            removed = [_remove_tree(d) for d in directories]
+            if all(removed):
+                return
+            if attempt == 0:
+                self.freeze(path, False)
+            for pid in self.processes(path):
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+            # A killed process leaves its cgroup a moment later; the kernel tells nobody on v1.
+            await asyncio.sleep(0.002 * min(attempt + 1, 25))
+
+    def remove_parent(self) -> None:
+        """Removes the parent where it is empty."""
+        for directory in self._directories(self.parent):
+            _remove_tree(directory, deep=False)
+
+    def list(self) -> set[str]:
+        """The names below the parent, in any hierarchy."""
+        return {e.name for d in self._directories(self.parent) for e in os.scandir(d) if e.is_dir()}
+
+
+def _remove_tree(directory: Path, *, deep: bool = True) -> bool:
+    """Removes a cgroup and those inside it; False when one is busy."""
+    try:
+        os.rmdir(directory)
+        return True
+    except FileNotFoundError:
+        return True
+    except OSError:
+        if not deep:
+            return False
+    try:
+        children = [Path(e.path) for e in os.scandir(directory) if e.is_dir(follow_symlinks=False)]
+    except FileNotFoundError:
+        return True
+    removed = [_remove_tree(child) for child in children]
+    if not all(removed):
+        return False
+    try:
+        os.rmdir(directory)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True

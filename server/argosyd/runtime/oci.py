@@ -1,0 +1,76 @@
+"""The OCI runtime as a program: crun or runc (OCI runtime specification, runtime.md, "Operations")."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from argosyd.runtime.spawn import Result, run
+
+
+class RuntimeFailed(Exception):
+    """The runtime or the monitor refused; the text is its own last error, one line."""
+
+
+def last_error(output: str) -> str:
+    """The last error in what a runtime wrote with `--log-format=json`; its last line when that is no JSON."""
+    lines = [line.strip() for line in output.replace("\\n", "\n").splitlines() if line.strip()]
+    for line in reversed(lines):
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(entry, dict) and isinstance(entry.get("msg"), str):
+            return " ".join(entry["msg"].split())
+    return lines[-1] if lines else "it ended without saying why"
+
+
+@dataclass(frozen=True, slots=True)
+class OciRuntime:
+    """One runtime binary and the directory where it keeps its state."""
+
+    name: str
+    path: str
+    root: Path
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """Global options that every call carries."""
+        own = ("--cgroup-manager=cgroupfs",) if self.name == "crun" else ()
+        return (f"--root={self.root}", "--log-format=json", *own)
+
+    async def _run(self, *arguments: str) -> Result:
+        return await run((self.path, *self.arguments, *arguments), timeout=60)
+
+    async def _must(self, *arguments: str) -> None:
+        result = await self._run(*arguments)
+        if result.code != 0:
+            raise RuntimeFailed(last_error(result.output))
+
+    async def start(self, id: str) -> None:
+        """Lets the created container's process run. RuntimeFailed."""
+        await self._must("start", id)
+
+    async def pause(self, id: str) -> None:
+        """Freezes every process. RuntimeFailed."""
+        await self._must("pause", id)
+
+    async def resume(self, id: str) -> None:
+        """Thaws them. RuntimeFailed."""
+        await self._must("resume", id)
+
+    async def delete(self, id: str) -> None:
+        """Removes what the runtime keeps, killing what still runs; nothing when there is nothing."""
+        if (self.root / id).exists():
+            await self._run("delete", "--force", id)
+
+    async def update(self, id: str, resources: Mapping[str, object], scratch: Path) -> None:
+        """Changes limits (`linux.resources` of the OCI spec) of a running container. RuntimeFailed."""
+        file = scratch / "update.json"
+        file.write_text(json.dumps(resources))
+        try:
+            await self._must("update", f"--resources={file}", id)
+        finally:
+            file.unlink(missing_ok=True)
