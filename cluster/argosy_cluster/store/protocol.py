@@ -206,9 +206,7 @@ class StateStore(Protocol):
         """One key, None when absent. Compacted, InvalidArgument."""
         ...
 
-    async def txn(
-        self, compares: Sequence[Compare], then: Sequence[Op], otherwise: Sequence[Op] = ()
-    ) -> TxnResult:
+    async def txn(self, compares: Sequence[Compare], then: Sequence[Op], otherwise: Sequence[Op] = ()) -> TxnResult:
         """If all `compares` hold runs `then`, else `otherwise`, in order. LeaseNotFound, InvalidArgument."""
         ...
 
