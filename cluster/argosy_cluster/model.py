@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import Enum, StrEnum
 
 NODES = "/argosy/nodes/"
 """Prefix of node records: NODES + id holds a `Node`."""
@@ -34,7 +34,7 @@ class NodeAvailability(Enum):
     DRAIN = "drain"
 
 
-class NodeState(Enum):
+class NodeState(StrEnum):
     """What the manager knows of a node. UNKNOWN: not heard of since the manager started; its tasks stay until
     the time a lost node is given has passed. DISCONNECTED: it said good-bye. DOWN: it fell silent."""
 
