@@ -47,6 +47,10 @@ class Snapshotter(Protocol):
         """Compares the record with the disk; throws away what was half made."""
         ...
 
+    async def sync(self) -> None:
+        """Makes what was committed until now survive a power cut."""
+        ...
+
     async def close(self) -> None:
         """Stops using the disk. Mounts of running containers stay."""
         ...

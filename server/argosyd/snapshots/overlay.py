@@ -1,0 +1,353 @@
+"""Snapshots on overlayfs.
+
+Each snapshot is a directory `NUMBER/` with `fs` (the layer itself), and for an active one `work` and `merged`. The
+upper directory of an overlay is a layer as it stands, so `commit_active` renames nothing but the record.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import shutil
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+from argosy.errors import AlreadyExists, Conflict, NotFound, Unsupported
+from argosyd.snapshots import layertar, mounts
+from argosyd.snapshots.model import Change, SnapshotUsage
+from argosyd.state.database import Database
+
+COMMITTED, ACTIVE, MAKING, REMOVING = "committed", "active", "making", "removing"
+
+
+@dataclass(slots=True)
+class _Record:
+    key: str
+    number: int
+    parent: str
+    kind: str
+
+
+def boot_id() -> str:
+    """What changes with each boot of the host."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+class OverlaySnapshotter:
+    """See `Snapshotter`. `root` must lie on a file system that can be an overlay's upper one (ext4, xfs, btrfs)."""
+
+    name = "overlay"
+
+    def __init__(self, root: Path, database: Database) -> None:
+        self._root = root
+        self._database = database
+        self._records: dict[str, _Record] = {}
+        self._children: dict[str, int] = {}
+        self._numbers = count(1)
+        self._views = count(1)
+        self._making: dict[str, asyncio.Future[None]] = {}
+        self._mounted: set[str] = set()
+        self._boot = boot_id()
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Reads the record; unmounts old views; deletes what was half made, half removed, or lost in a power cut."""
+        self._empty.mkdir(parents=True, exist_ok=True)
+        self._root.chmod(0o711)
+        rows = await self._database.read(lambda c: c.execute("SELECT * FROM snapshots").fetchall())
+        dead = [r["key"] for r in rows if r["kind"] in (MAKING, REMOVING) or r["boot"] not in ("", self._boot)]
+        lost = {r["key"] for r in rows if r["key"] in dead and r["kind"] != ACTIVE}
+        # A snapshot over one that is lost is lost too.
+        while more := {r["key"] for r in rows if r["parent"] in lost} - lost:
+            lost |= more
+        for row in rows:
+            self._numbers = count(max(next(self._numbers), row["number"] + 1))
+            if row["key"] not in lost:
+                self._remember(_Record(row["key"], row["number"], row["parent"], row["kind"]))
+        await self._database.write(
+            lambda c: c.executemany("DELETE FROM snapshots WHERE key = ?", [(k,) for k in lost]), durable=True
+        )
+        await asyncio.to_thread(self._sweep)
+
+    def _sweep(self) -> None:
+        known = {str(r.number) for r in self._records.values()}
+        by_path = {self._directory(r) / "merged": r.key for r in self._records.values()}
+        for point in mounts.mounted_below(self._root):
+            if point in by_path:
+                self._mounted.add(by_path[point])
+            else:
+                mounts.unmount(point)
+        for entry in os.scandir(self._root):
+            if entry.name != "empty" and entry.name not in known:
+                shutil.rmtree(entry.path)
+
+    async def close(self) -> None:
+        """Mounts of running containers stay."""
+
+    async def sync(self) -> None:
+        """Makes what was committed survive a power cut. Until then `start` after a reboot throws it away."""
+        keys = [(r.key,) for r in self._records.values() if r.kind == COMMITTED]
+        await asyncio.to_thread(_sync_filesystem, self._root)
+        await self._database.write(
+            lambda c: c.executemany("UPDATE snapshots SET boot = '' WHERE key = ? AND kind = 'committed'", keys),
+            durable=True,
+        )
+
+    # -- record -------------------------------------------------------------------------------------------------
+
+    @property
+    def _empty(self) -> Path:
+        return self._root / "empty"
+
+    def _directory(self, record: _Record) -> Path:
+        return self._root / str(record.number)
+
+    def _remember(self, record: _Record) -> None:
+        self._records[record.key] = record
+        if record.parent:
+            self._children[record.parent] = self._children.get(record.parent, 0) + 1
+
+    def _forget(self, record: _Record) -> None:
+        if self._records.pop(record.key, None) is not None and record.parent:
+            self._children[record.parent] -= 1
+
+    def _get(self, key: str, kind: str = "") -> _Record:
+        record = self._records.get(key)
+        if record is None or (kind and record.kind != kind):
+            raise NotFound(f"no such snapshot: {key}", kind="snapshot", id=key)
+        return record
+
+    async def _insert(self, key: str, parent: str, kind: str) -> _Record:
+        if parent:
+            self._get(parent, COMMITTED)
+        if key in self._records:
+            raise AlreadyExists(f"snapshot {key} exists already", kind="snapshot", id=key)
+        record = _Record(key, next(self._numbers), parent, kind)
+        self._remember(record)
+        row = (key, record.number, parent, kind, "" if kind == ACTIVE else self._boot)
+        try:
+            await self._database.write(lambda c: c.execute("INSERT INTO snapshots VALUES (?, ?, ?, ?, ?)", row))
+        except BaseException:
+            self._forget(record)
+            raise
+        return record
+
+    def _layers(self, chain_id: str) -> Iterator[Path]:
+        """Directories of a chain, the topmost first."""
+        while chain_id:
+            record = self._get(chain_id, COMMITTED)
+            yield self._directory(record) / "fs"
+            chain_id = record.parent
+
+    # -- committed ----------------------------------------------------------------------------------------------
+
+    async def exists(self, chain_id: str) -> bool:
+        """Whether a committed snapshot is here."""
+        record = self._records.get(chain_id)
+        return record is not None and record.kind == COMMITTED
+
+    async def commit(self, chain_id: str, parent: str, fill: Callable[[Path], Awaitable[None]]) -> None:
+        """See `Snapshotter.commit`."""
+        while (other := self._making.get(chain_id)) is not None:
+            await asyncio.wait([other])
+        if await self.exists(chain_id):
+            return
+        done = self._making[chain_id] = asyncio.get_running_loop().create_future()
+        try:
+            await self._make(chain_id, parent, fill)
+        finally:
+            del self._making[chain_id]
+            done.set_result(None)
+
+    async def _make(self, chain_id: str, parent: str, fill: Callable[[Path], Awaitable[None]]) -> None:
+        record = await self._insert(chain_id, parent, MAKING)
+        try:
+            tree = self._directory(record) / "fs"
+            tree.mkdir(parents=True, mode=0o755)
+            await fill(tree)
+            await self._set_kind(record, COMMITTED)
+        except BaseException:
+            await asyncio.shield(self._discard(record))
+            raise
+
+    async def _set_kind(self, record: _Record, kind: str) -> None:
+        key = record.key
+        await self._database.write(lambda c: c.execute("UPDATE snapshots SET kind = ? WHERE key = ?", (kind, key)))
+        record.kind = kind
+
+    @asynccontextmanager
+    async def view(self, chain_id: str) -> AsyncIterator[Path]:
+        """See `Snapshotter.view`."""
+        layers = list(self._layers(chain_id))
+        if len(layers) < 2:
+            yield layers[0] if layers else self._empty
+            return
+        place = self._root / f"view-{next(self._views)}"
+        place.mkdir()
+        try:
+            await asyncio.to_thread(mounts.mount_overlay, place, layers)
+            yield place
+        finally:
+            await asyncio.to_thread(_unmount_and_remove, place)
+
+    # -- active -------------------------------------------------------------------------------------------------
+
+    async def prepare(self, key: str, parent: str) -> None:
+        """See `Snapshotter.prepare`."""
+        record = await self._insert(key, parent, ACTIVE)
+        try:
+            self._make_active(record)
+        except BaseException:
+            await asyncio.shield(self._discard(record))
+            raise
+
+    def _make_active(self, record: _Record) -> None:
+        directory = self._directory(record)
+        for name in ("", "fs", "work", "merged"):
+            (directory / name).mkdir(mode=0o755 if name else 0o711)
+        # The root of an overlay is its upper directory: it takes the owner and mode of the one below.
+        below = next(self._layers(record.parent), None)
+        if below is not None:
+            info = below.stat()
+            os.chown(directory / "fs", info.st_uid, info.st_gid)
+            (directory / "fs").chmod(info.st_mode & 0o7777)
+
+    async def mount(self, key: str) -> Path:
+        """See `Snapshotter.mount`."""
+        record = self._get(key, ACTIVE)
+        directory = self._directory(record)
+        target = directory / "merged"
+        if key not in self._mounted:
+            lower = list(self._layers(record.parent)) or [self._empty]
+            self._mounted.add(key)
+            try:
+                # Two system calls' worth of work: a thread would cost more than it frees.
+                mounts.mount_overlay(target, lower, directory / "fs", directory / "work")
+            except Unsupported as error:
+                self._mounted.discard(key)
+                raise Unsupported(
+                    f"{error}: {self._root} must be on ext4, xfs or btrfs, not on an overlay itself",
+                    kind="snapshot",
+                    id=key,
+                ) from None
+        return target
+
+    async def unmount(self, key: str) -> None:
+        """See `Snapshotter.unmount`."""
+        record = self._records.get(key)
+        if record is not None and record.kind == ACTIVE:
+            self._mounted.discard(key)
+            await asyncio.to_thread(mounts.unmount, self._directory(record) / "merged")
+
+    async def commit_active(self, key: str, chain_id: str) -> None:
+        """See `Snapshotter.commit_active`. The tree stays where it is; only its name changes."""
+        record = self._get(key, ACTIVE)
+        await self.unmount(key)
+        if await self.exists(chain_id):
+            await self.remove(key)
+            return
+        boot = self._boot
+
+        def rename(connection: sqlite3.Connection) -> None:
+            connection.execute(
+                "UPDATE snapshots SET key = ?, kind = 'committed', boot = ? WHERE key = ?", (chain_id, boot, key)
+            )
+
+        await self._database.write(rename)
+        del self._records[key]
+        record.key, record.kind = chain_id, COMMITTED
+        self._records[chain_id] = record
+        directory = self._directory(record)
+        await asyncio.to_thread(_remove_leftovers, directory)
+
+    async def diff(self, key: str) -> AsyncIterator[bytes]:
+        """See `Snapshotter.diff`."""
+        pieces = layertar.write_tar(self._directory(self._get(key)) / "fs")
+        while (piece := await asyncio.to_thread(next, pieces, b"")) != b"":
+            yield piece
+
+    async def changes(self, key: str) -> list[Change]:
+        """See `Snapshotter.changes`."""
+        record = self._get(key)
+        async with self.view(record.parent) as below:
+            return await asyncio.to_thread(layertar.changes, self._directory(record) / "fs", below)
+
+    async def usage(self, key: str) -> SnapshotUsage:
+        """See `Snapshotter.usage`."""
+        return await asyncio.to_thread(_measure, self._directory(self._get(key)) / "fs")
+
+    # -- removal ------------------------------------------------------------------------------------------------
+
+    async def remove(self, key: str) -> None:
+        """See `Snapshotter.remove`."""
+        record = self._records.get(key)
+        if record is None:
+            return
+        if self._children.get(key):
+            raise Conflict(f"snapshot {key} has others built on it", kind="snapshot", id=key, reason="IN_USE")
+        if record.kind == ACTIVE:
+            await self.unmount(key)
+        await self._set_kind(record, REMOVING)
+        await self._discard(record)
+
+    async def _discard(self, record: _Record) -> None:
+        await asyncio.to_thread(_remove_tree, self._directory(record))
+        await self._database.write(lambda c: c.execute("DELETE FROM snapshots WHERE key = ?", (record.key,)))
+        self._forget(record)
+
+    async def list(self) -> dict[str, str]:
+        """See `Snapshotter.list`."""
+        return {r.key: r.parent for r in self._records.values()}
+
+
+def _sync_filesystem(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        mounts.syncfs(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _unmount_and_remove(place: Path) -> None:
+    mounts.unmount(place)
+    place.rmdir()
+
+
+def _remove_leftovers(directory: Path) -> None:
+    for name in ("work", "merged"):
+        shutil.rmtree(directory / name, ignore_errors=True)
+
+
+def _remove_tree(directory: Path) -> None:
+    try:
+        shutil.rmtree(directory)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        # Something is still mounted inside; a lazy unmount frees it.
+        for point in mounts.mounted_below(directory):
+            mounts.unmount(point)
+        shutil.rmtree(directory)
+
+
+def _measure(tree: Path) -> SnapshotUsage:
+    seen: set[tuple[int, int]] = set()
+    size = 0
+    pending = [os.fspath(tree)]
+    while pending:
+        for entry in os.scandir(pending.pop()):
+            info = entry.stat(follow_symlinks=False)
+            if (info.st_dev, info.st_ino) not in seen:
+                seen.add((info.st_dev, info.st_ino))
+                size += info.st_blocks * 512
+            if entry.is_dir(follow_symlinks=False):
+                pending.append(entry.path)
+    return SnapshotUsage(size, len(seen))

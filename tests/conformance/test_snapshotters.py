@@ -1,0 +1,184 @@
+"""Every Snapshotter keeps the promises of argosyd.snapshots.model."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import tarfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from argosy.errors import AlreadyExists, Conflict, NotFound
+from argosyd.snapshots.model import Change, ChangeKind, Snapshotter
+from argosyd.snapshots.overlay import OverlaySnapshotter
+from argosyd.state.database import Database
+
+FACTORIES = {"overlay": OverlaySnapshotter}
+
+
+@pytest.fixture(params=sorted(FACTORIES))
+async def snapshotter(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Snapshotter]:
+    database = await Database.open(tmp_path / "state.db")
+    made: Snapshotter = FACTORIES[request.param](tmp_path / "snapshots", database)
+    await made.start()
+    yield made
+    for key in list(await made.list()):
+        await made.unmount(key)
+    await made.close()
+    await database.close()
+
+
+async def _base(path: Path) -> None:
+    (path / "etc").mkdir()
+    (path / "etc/hosts").write_text("base\n")
+    (path / "etc/passwd").write_text("root\n")
+    (path / "data").mkdir()
+    (path / "data/old").write_text("old")
+
+
+async def _tar(snapshotter: Snapshotter, key: str) -> tarfile.TarFile:
+    data = b"".join([piece async for piece in snapshotter.diff(key)])
+    return tarfile.open(fileobj=io.BytesIO(data))
+
+
+async def test_a_committed_snapshot_is_seen_through_view(snapshotter: Snapshotter) -> None:
+    await snapshotter.commit("sha256:a", "", _base)
+    assert await snapshotter.exists("sha256:a")
+    async with snapshotter.view("sha256:a") as root:
+        assert (root / "etc/hosts").read_text() == "base\n"
+    async with snapshotter.view("") as root:
+        assert os.listdir(root) == []
+
+
+async def test_a_fill_that_fails_leaves_nothing(snapshotter: Snapshotter) -> None:
+    async def fail(path: Path) -> None:
+        (path / "x").touch()
+        raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError):
+        await snapshotter.commit("sha256:a", "", fail)
+    assert not await snapshotter.exists("sha256:a")
+    assert await snapshotter.list() == {}
+    await snapshotter.commit("sha256:a", "", _base)
+
+
+async def test_layers_lie_on_one_another(snapshotter: Snapshotter) -> None:
+    async def second(path: Path) -> None:
+        (path / "etc").mkdir()
+        (path / "etc/hosts").write_text("second\n")
+        os.mknod(path / "etc/passwd", stat.S_IFCHR, os.makedev(0, 0))
+
+    await snapshotter.commit("sha256:a", "", _base)
+    await snapshotter.commit("sha256:b", "sha256:a", second)
+    async with snapshotter.view("sha256:b") as root:
+        assert (root / "etc/hosts").read_text() == "second\n"
+        assert not (root / "etc/passwd").exists()
+        assert (root / "data/old").exists()
+
+
+async def test_what_a_container_writes_is_its_own(snapshotter: Snapshotter) -> None:
+    await snapshotter.commit("sha256:a", "", _base)
+    await snapshotter.prepare("one", "sha256:a")
+    await snapshotter.prepare("two", "sha256:a")
+    one, two = await snapshotter.mount("one"), await snapshotter.mount("two")
+    assert await snapshotter.mount("one") == one
+    (one / "etc/hosts").write_text("one\n")
+    assert (two / "etc/hosts").read_text() == "base\n"
+    await snapshotter.unmount("one")
+    await snapshotter.unmount("one")
+    assert (await snapshotter.mount("one") / "etc/hosts").read_text() == "one\n"
+
+
+async def test_changes_and_diff(snapshotter: Snapshotter) -> None:
+    await snapshotter.commit("sha256:a", "", _base)
+    await snapshotter.prepare("c", "sha256:a")
+    root = await snapshotter.mount("c")
+    (root / "etc/hosts").write_text("changed\n")
+    (root / "etc/passwd").unlink()
+    (root / "new").write_text("n")
+    os.setxattr(root / "new", "user.note", b"\xff\x00")
+    os.link(root / "new", root / "newer")
+    for child in (root / "data").iterdir():
+        child.unlink()
+    (root / "data").rmdir()
+    (root / "data").mkdir()
+    (root / "data/fresh").touch()
+    assert await snapshotter.changes("c") == [
+        Change(ChangeKind.MODIFIED, "/data"),
+        Change(ChangeKind.ADDED, "/data/fresh"),
+        Change(ChangeKind.DELETED, "/data/old"),
+        Change(ChangeKind.MODIFIED, "/etc"),
+        Change(ChangeKind.MODIFIED, "/etc/hosts"),
+        Change(ChangeKind.DELETED, "/etc/passwd"),
+        Change(ChangeKind.ADDED, "/new"),
+        Change(ChangeKind.ADDED, "/newer"),
+    ]
+    tar = await _tar(snapshotter, "c")
+    names = tar.getnames()
+    assert names == (await _tar(snapshotter, "c")).getnames()
+    assert "etc/.wh.passwd" in names
+    assert "data/.wh..wh..opq" in names
+    assert tar.getmember("newer").linkname == "new"
+    note = tar.getmember("new").pax_headers["SCHILY.xattr.user.note"]
+    assert note.encode("utf-8", "surrogateescape") == b"\xff\x00"
+
+
+async def test_an_active_snapshot_becomes_a_layer_without_copying(snapshotter: Snapshotter) -> None:
+    await snapshotter.commit("sha256:a", "", _base)
+    await snapshotter.prepare("c", "sha256:a")
+    root = await snapshotter.mount("c")
+    (root / "etc/passwd").unlink()
+    (root / "made").write_text("here")
+    await snapshotter.commit_active("c", "sha256:b")
+    assert await snapshotter.list() == {"sha256:a": "", "sha256:b": "sha256:a"}
+    async with snapshotter.view("sha256:b") as view:
+        assert (view / "made").read_text() == "here"
+        assert not (view / "etc/passwd").exists()
+
+
+async def test_names_and_parents_are_checked(snapshotter: Snapshotter) -> None:
+    await snapshotter.prepare("c", "")
+    with pytest.raises(AlreadyExists):
+        await snapshotter.prepare("c", "")
+    with pytest.raises(NotFound):
+        await snapshotter.prepare("d", "sha256:none")
+    with pytest.raises(NotFound):
+        await snapshotter.mount("none")
+
+
+async def test_a_snapshot_in_use_is_not_removed(snapshotter: Snapshotter) -> None:
+    await snapshotter.commit("sha256:a", "", _base)
+    await snapshotter.prepare("c", "sha256:a")
+    with pytest.raises(Conflict):
+        await snapshotter.remove("sha256:a")
+    await snapshotter.mount("c")
+    await snapshotter.remove("c")
+    await snapshotter.remove("c")
+    await snapshotter.remove("sha256:a")
+    assert await snapshotter.list() == {}
+
+
+async def test_usage_counts_what_is_its_own(snapshotter: Snapshotter) -> None:
+    await snapshotter.commit("sha256:a", "", _base)
+    await snapshotter.prepare("c", "sha256:a")
+    before = await snapshotter.usage("c")
+    (await snapshotter.mount("c") / "big").write_bytes(b"x" * 100_000)
+    after = await snapshotter.usage("c")
+    assert after.size - before.size >= 100_000
+    assert after.inodes == before.inodes + 1
+
+
+async def test_many_layers(snapshotter: Snapshotter) -> None:
+    parent = ""
+    for n in range(130):
+
+        async def fill(path: Path, n: int = n) -> None:
+            (path / str(n)).touch()
+
+        await snapshotter.commit(f"sha256:{n:064}", parent, fill)
+        parent = f"sha256:{n:064}"
+    async with snapshotter.view(parent) as root:
+        assert len(os.listdir(root)) == 130

@@ -1,0 +1,64 @@
+"""argosyd.snapshots.overlay: what a start finds and mends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from argosyd.snapshots.overlay import OverlaySnapshotter
+from argosyd.state.database import Database
+
+
+async def _fill(path: Path) -> None:
+    (path / "f").touch()
+
+
+async def _open(tmp_path: Path) -> tuple[Database, OverlaySnapshotter]:
+    database = await Database.open(tmp_path / "state.db")
+    snapshotter = OverlaySnapshotter(tmp_path / "snapshots", database)
+    await snapshotter.start()
+    return database, snapshotter
+
+
+async def test_half_made_and_half_removed_go_at_start(tmp_path: Path) -> None:
+    database, first = await _open(tmp_path)
+    await first.commit("sha256:a", "", _fill)
+    await first.commit("sha256:b", "sha256:a", _fill)
+    await first.prepare("c", "sha256:a")
+    await database.write(lambda c: c.execute("UPDATE snapshots SET kind = 'making' WHERE key = 'sha256:b'"))
+    (tmp_path / "snapshots/99/fs").mkdir(parents=True)
+    await database.close()
+
+    database, second = await _open(tmp_path)
+    assert await second.list() == {"sha256:a": "", "c": "sha256:a"}
+    assert sorted(p.name for p in (tmp_path / "snapshots").iterdir()) == ["1", "3", "empty"]
+    await database.close()
+
+
+async def test_a_layer_not_yet_on_disk_is_not_trusted_after_a_reboot(tmp_path: Path) -> None:
+    database, first = await _open(tmp_path)
+    await first.commit("sha256:a", "", _fill)
+    await first.sync()
+    await first.commit("sha256:b", "sha256:a", _fill)
+    await first.commit("sha256:c", "sha256:b", _fill)
+    await database.write(
+        lambda c: c.execute("UPDATE snapshots SET boot = 'earlier' WHERE boot != '' AND key != 'sha256:c'")
+    )
+    await database.close()
+
+    database, second = await _open(tmp_path)
+    assert await second.list() == {"sha256:a": ""}
+    await database.close()
+
+
+async def test_mounts_of_running_containers_are_taken_over(tmp_path: Path) -> None:
+    database, first = await _open(tmp_path)
+    await first.prepare("c", "")
+    (await first.mount("c") / "f").write_text("kept")
+    await database.close()
+
+    database, second = await _open(tmp_path)
+    root = await second.mount("c")
+    assert (root / "f").read_text() == "kept"
+    await second.remove("c")
+    assert not root.exists()
+    await database.close()
