@@ -35,13 +35,12 @@ class NodeAvailability(Enum):
 
 
 class NodeState(StrEnum):
-    """What the manager knows of a node. UNKNOWN: not heard of since the manager started; its tasks stay until
-    the time a lost node is given has passed. DISCONNECTED: it said good-bye. DOWN: it fell silent."""
+    """What the manager knows of a node. UNKNOWN: it joined and has had no session yet. DOWN: it fell silent or left;
+    its tasks run elsewhere."""
 
     UNKNOWN = "unknown"
     READY = "ready"
     DOWN = "down"
-    DISCONNECTED = "disconnected"
 
 
 @dataclass(frozen=True, slots=True)

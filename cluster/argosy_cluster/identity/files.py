@@ -56,10 +56,10 @@ class MemberFiles:
             both = (self.directory / "node.pem").read_bytes()
             ca = (self.directory / "ca.pem").read_bytes()
         except OSError as error:
-            raise self._unreadable(str(error)) from error
+            raise self.unreadable(str(error)) from error
         at = both.find(b"-----BEGIN PRIVATE KEY-----")
         if at <= 0:
-            raise self._unreadable("node.pem holds no certificate and key")
+            raise self.unreadable("node.pem holds no certificate and key")
         return NodeCredentials(ca, both[:at], both[at:])
 
     def save_credentials(self, credentials: NodeCredentials) -> None:
@@ -71,7 +71,7 @@ class MemberFiles:
         try:
             return (self.directory / "ca-key.pem").read_bytes()
         except OSError as error:
-            raise self._unreadable(str(error)) from error
+            raise self.unreadable(str(error)) from error
 
     def save_ca_key(self, key: bytes) -> None:
         self._write("ca-key.pem", key)
@@ -97,7 +97,8 @@ class MemberFiles:
         finally:
             os.close(directory)
 
-    def _unreadable(self, why: str) -> DataLoss:
+    def unreadable(self, why: str) -> DataLoss:
+        """The error for files that are damaged or missing."""
         return DataLoss(
             f"the membership in {self.directory} cannot be read ({why}): "
             "leave with `argosy cluster leave --force` and join again",
