@@ -37,6 +37,12 @@ class HostFacts(Protocol):
     async def describe(self) -> NodeDescription: ...
 
 
+class PeerOf(Protocol):
+    """`argosy_cluster.transport.peer.peer`: who calls, from a servicer's grpc context."""
+
+    def __call__(self, context: Any) -> PeerIdentity: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Member:
     """What a part gets. `store` is None on a worker."""
@@ -45,6 +51,7 @@ class Member:
     channels: Channels
     clock: Clock
     store: StateStore | None
+    peer: PeerOf
 
     @property
     def node_id(self) -> str:
@@ -71,9 +78,3 @@ class Part(Protocol):
 
 PartFactory = Callable[[Member], Part | None]
 """Makes a part for a member; None when it has nothing to do there (a manager's part on a worker)."""
-
-
-class PeerOf(Protocol):
-    """`argosy_cluster.transport.peer.peer`: who calls, from a servicer's grpc context."""
-
-    def __call__(self, context: Any) -> PeerIdentity: ...

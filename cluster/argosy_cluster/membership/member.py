@@ -29,7 +29,7 @@ from argosy_cluster.store.protocol import Compacted, Put, StateStore, unchanged
 from argosy_cluster.store.sqlite import SqliteStore
 from argosy_cluster.transport.channels import ChannelPool
 from argosy_cluster.transport.errors import manager_errors
-from argosy_cluster.transport.peer import PeerVerifier
+from argosy_cluster.transport.peer import PeerVerifier, peer
 from argosy_cluster.transport.server import ClusterServer
 
 log = logging.getLogger("argosy.cluster")
@@ -107,7 +107,7 @@ class Membership:
             own.append(MembershipService(self.registry, managers, self._clock))
             self.registry.on_removed(self._server.guard.expel)
             self._server.trust_tokens(self._token_authorities())
-        member = Member(self.record, self.channels, self._clock, self.store)
+        member = Member(self.record, self.channels, self._clock, self.store, peer)
         made = [part for make in self._around.parts if (part := make(member)) is not None]
         self._parts = [*own, *made]
         self._stack.push_async_callback(self._server.close)

@@ -34,7 +34,7 @@ from argosy_cluster.store.protocol import (
     absent,
     unchanged,
 )
-from argosy_cluster.transport.guard import removed
+from argosy_cluster.transport.refusals import removed
 
 Removed = Callable[[str], None]
 

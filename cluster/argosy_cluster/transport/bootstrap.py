@@ -17,7 +17,7 @@ from typing import Any
 
 from argosy.errors import ArgosyError, PermissionDenied, Unavailable
 from argosy_cluster.identity.ca import MANAGER_NAME
-from argosy_cluster.transport.peer import token_refused
+from argosy_cluster.transport.refusals import token_refused
 
 TIMEOUT = 5.0
 """Seconds for each step."""

@@ -9,8 +9,8 @@ from typing import Any
 import grpc
 from grpc import aio
 
-from argosy.errors import PermissionDenied, Unauthenticated
 from argosy_cluster.transport.peer import PeerVerifier, peer
+from argosy_cluster.transport.refusals import refused, removed
 from argosy_cluster.transport.roles import Caller, MethodRoles, allowed
 
 
@@ -139,23 +139,3 @@ class _Call:
         if self._node_id and self._guard.is_expelled(self._node_id):
             self._task.uncancel()
             raise removed(self._node_id)
-
-
-def removed(node_id: str) -> Unauthenticated:
-    """What a node that is a member no longer is told."""
-    return Unauthenticated(
-        f"node {node_id} is no member of the cluster any more: it was removed; join again with a token to come back",
-        kind="node",
-        id=node_id,
-        reason="NODE_REMOVED",
-    )
-
-
-def refused(method: str, caller: Caller) -> PermissionDenied:
-    """The answer to a call that its caller's role does not allow."""
-    return PermissionDenied(
-        f"a {caller.value} may not call {method} on this node",
-        kind="method",
-        id=method,
-        reason="ROLE_REFUSED",
-    )

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from argosy.errors import PermissionDenied, Unauthenticated
 from argosy_cluster.identity import ca
 from argosy_cluster.model import NodeRole, PeerIdentity
+from argosy_cluster.transport.refusals import token_refused
 from argosy_cluster.transport.roles import Caller
 
 
@@ -112,16 +113,6 @@ class PeerVerifier:
             if ca.signed_by(pem, authority):
                 return _Known(Caller.JOINER, says.not_after, joins_as=role)
         raise token_refused()
-
-
-def token_refused() -> PermissionDenied:
-    """The one answer to a token that does not work, which tells nothing of why."""
-    return PermissionDenied(
-        "the join token is not valid: it is wrong or has been rotated; "
-        "`argosy cluster join-token worker` on a manager shows the current one",
-        kind="token",
-        reason="TOKEN_REFUSED",
-    )
 
 
 def certificate_of(context: Any) -> bytes:
