@@ -47,7 +47,8 @@ class ForwardInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg]
     def _forward(self, method: str) -> Any:
         async def forward(requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
             channels = self._cluster.membership.channels
-            call = channels.manager().stream_stream(method)(requests, timeout=context.time_remaining())
+            multi = channels.manager().stream_stream(method, None, None)
+            call = multi(requests, timeout=context.time_remaining())
             try:
                 async for response in call:
                     yield response

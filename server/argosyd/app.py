@@ -10,17 +10,28 @@ import logging
 import os
 import sqlite3
 import uuid
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Protocol
 
+from grpc import aio
+
 from argosy.errors import Conflict
-from argosy.v1 import system_pb2_grpc
+from argosy.v1 import cluster_pb2_grpc, nodes_pb2, nodes_pb2_grpc, system_pb2_grpc
+from argosy_cluster.addresses import own_address
+from argosy_cluster.cluster import Cluster
+from argosy_cluster.forwarding import ForwardInterceptor
+from argosy_cluster.parts import PeerOf
+from argosyd.api.cluster import ClusterServicer
+from argosyd.api.interceptors import ErrorInterceptor
+from argosyd.api.nodes import NodesServicer
 from argosyd.api.server import ApiServer, Registrar
 from argosyd.api.system import SystemServicer
 from argosyd.config import Config
 from argosyd.events import EventBus
 from argosyd.host import facts
+from argosyd.member import OWN_LINKS, EngineFacts, membership_of, public_part
 from argosyd.state.database import Database
 from argosyd.system import Census, Identity, Pruners
 
@@ -71,12 +82,43 @@ class Engine:
 
         # Rooms, each after those it needs: images, snapshots, network, volumes, containers, build, cluster.
 
+        cluster = await self._start_cluster(services)
+
         identity = Identity(await _engine_id(database), "overlay", "crun", facts.look())
-        census = Census(container_states=dict, images=lambda: 0)
+        census = Census(container_states=dict, images=lambda: 0, membership=lambda: membership_of(cluster))
         system = SystemServicer(config, identity, events, census, Pruners())
         services.append(("argosy.v1.System", lambda s: system_pb2_grpc.add_SystemServicer_to_server(system, s)))
-        await self._open(ApiServer(config, services))
+        await self._open(ApiServer(config, services, [ForwardInterceptor(cluster)]))
         log.info("serving", extra={"facts": {"listen": ",".join(config.listeners)}})
+
+    async def _start_cluster(self, services: list[tuple[str, Registrar]]) -> Cluster:
+        """Takes this daemon's place in its cluster, if it has one, and serves what the cluster answers: on the public
+        API, and on a manager's cluster port for calls that workers forward."""
+
+        async def count_services() -> int:
+            return 0
+
+        async def node_tasks(node_id: str) -> Sequence[nodes_pb2.Task]:
+            return ()
+
+        def register_forwarded(server: aio.Server, peer: PeerOf) -> None:
+            nodes = NodesServicer(cluster, node_tasks, lambda context: peer(context).node_id)
+            nodes_pb2_grpc.add_NodesServicer_to_server(nodes, server)
+            cluster_pb2_grpc.add_ClusterServicer_to_server(ClusterServicer(cluster, count_services), server)
+
+        cluster = Cluster(
+            self.config.data_dir / "cluster",
+            self.config.node_name,
+            EngineFacts(self.config),
+            parts=[public_part(register_forwarded)],
+            interceptors=[ErrorInterceptor()],
+            own_address=lambda: own_address(OWN_LINKS),
+        )
+        await self._open(cluster)
+        here, nodes = ClusterServicer(cluster, count_services), NodesServicer(cluster, node_tasks)
+        services.append(("argosy.v1.Cluster", lambda s: cluster_pb2_grpc.add_ClusterServicer_to_server(here, s)))
+        services.append(("argosy.v1.Nodes", lambda s: nodes_pb2_grpc.add_NodesServicer_to_server(nodes, s)))
+        return cluster
 
     async def close(self) -> None:
         """Closes every room, the last one first."""

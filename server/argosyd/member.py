@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from argosy_cluster.cluster import Cluster
 from argosy_cluster.model import NodeDescription, NodeRole
 from argosy_cluster.parts import Member, PartFactory, PeerOf
 from argosy_cluster.transport.roles import NODES, MethodRoles
 from argosyd.config import Config
 from argosyd.host import facts
+from argosyd.system import Membership
 from argosyd.version import VERSION
 
 OWN_LINKS = ("argosy", "br-", "veth", "docker", "lo")
@@ -34,6 +36,12 @@ class EngineFacts:
             engine_version=VERSION,
             engine_labels=labels(self._config.labels),
         )
+
+
+def membership_of(cluster: Cluster) -> Membership:
+    """What `System.Info` tells of this daemon's place in a cluster."""
+    role = cluster.role
+    return Membership(role.value if role is not None else "inactive", cluster.node_id)
 
 
 def labels(given: Sequence[str]) -> Mapping[str, str]:

@@ -34,9 +34,13 @@ Registrar = Callable[[aio.Server], None]
 class ApiServer:
     """One gRPC server on every listener of the config."""
 
-    def __init__(self, config: Config, services: Sequence[tuple[str, Registrar]]) -> None:
-        """`services` holds each servicer's full name and what registers it."""
+    def __init__(
+        self, config: Config, services: Sequence[tuple[str, Registrar]], interceptors: Sequence[Any] = ()
+    ) -> None:
+        """`services` holds each servicer's full name and what registers it; `interceptors` come behind the one that
+        turns errors into statuses."""
         self._config = config
+        self._interceptors = interceptors
         self._services = services
         self._server: aio.Server | None = None
         self._health = health_aio.HealthServicer()
@@ -45,7 +49,7 @@ class ApiServer:
     async def start(self) -> None:
         """Listens and serves. Conflict when an address cannot be had."""
         server = aio.server(
-            interceptors=[ErrorInterceptor()],
+            interceptors=[ErrorInterceptor(), *self._interceptors],
             options=[
                 ("grpc.max_receive_message_length", MAX_MESSAGE),
                 ("grpc.max_send_message_length", MAX_MESSAGE),
