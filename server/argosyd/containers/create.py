@@ -1,0 +1,175 @@
+"""Making a container: everything is checked first, then recorded, then made; undone when a step fails."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import shutil
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+from argosy.errors import Conflict, InvalidArgument
+from argosyd.containers import names, signals
+from argosyd.containers.cell import Cell
+from argosyd.containers.logs.options import parse as parse_log_options
+from argosyd.containers.model import ContainerSpec, RestartCondition
+from argosyd.containers.records import Definition, Intent, Record, State
+from argosyd.containers.rooms import Shared
+from argosyd.containers.spec import capabilities, devices, limits, process, resources, security
+from argosyd.images.model import Image
+from argosyd.units import Timestamp
+from argosyd.volumes.model import Mount, MountType
+
+log = logging.getLogger(__name__)
+
+
+class Creator:
+    """`create`, and undoing what a crash left half made."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._s = shared
+
+    async def create(self, name: str, spec: ContainerSpec) -> tuple[Cell, list[str]]:
+        """Makes a container; tells it and warnings. Errors as `Containers.Create` in the API names them."""
+        s = self._s
+        image = await s.doors.images.resolve(spec.image)
+        spec = self._resolve_references(spec)
+        args = process.arguments(spec, image.config)
+        warnings = self._check(spec)
+        await s.doors.network.validate(spec.network_mode, spec.endpoints)
+        id = secrets.token_hex(32)
+        taken = names.check(name) if name else names.generate(lambda n: s.index.by_name(n) is not None)
+        definition = Definition(
+            id=id,
+            name=taken,
+            created=Timestamp(time.time_ns()),
+            spec=spec,
+            image_id=image.id,
+            chain_id=image.chain_id,
+            image=image.config,
+            args=args,
+            runtime=spec.runtime or s.conmon.runtime.name,
+        )
+        cell = Cell(definition, State(intent=Intent.CREATE))
+        s.index.add(cell)
+        async with cell.lock:
+            try:
+                await s.store.insert(Record(definition, cell.state))
+                await self._make(cell, image)
+            except BaseException:
+                await asyncio.shield(self.undo(cell, remove_volumes=True))
+                raise
+        s.tell(cell, "create")
+        return cell, warnings
+
+    async def _make(self, cell: Cell, image: Image) -> None:
+        s, id = self._s, cell.id
+        s.doors.images.in_use(image.id, f"container:{id}")
+        await s.doors.images.ensure_unpacked(image)
+        home = s.layout.home(id)
+        home.mkdir(parents=True, mode=0o700)
+        await s.doors.snapshots.prepare(id, image.chain_id)
+        wanted = [*cell.definition.spec.mounts, *self._mounts_from(cell.definition.spec)]
+        mounts = await s.doors.volumes.resolve(id, wanted, image.config.volumes, self.root(id))
+        cell.definition = replace(cell.definition, mounts=mounts)
+        cell.change(intent=Intent.NONE)
+        await s.store.put(cell.definition, cell.state)
+
+    @contextlib.asynccontextmanager
+    async def root(self, id: str) -> AsyncIterator[Path]:
+        """The root of a container that does not run, mounted for the length of the block."""
+        path = await self._s.doors.snapshots.mount(id)
+        try:
+            yield path
+        finally:
+            await self._s.doors.snapshots.unmount(id)
+
+    def _mounts_from(self, spec: ContainerSpec) -> list[Mount]:
+        """`--volumes-from`: the volumes and bind mounts of other containers, unless the user covers the place."""
+        covered = {m.target for m in spec.mounts}
+        found: list[Mount] = []
+        for reference in spec.volumes_from:
+            name, _, mode = reference.partition(":")
+            for mount in self._s.index.find(name).definition.mounts:
+                if mount.type is MountType.TMPFS or mount.target in covered:
+                    continue
+                covered.add(mount.target)
+                source = mount.name if mount.type is MountType.VOLUME else mount.source
+                read_only = mount.read_only or mode == "ro"
+                found.append(Mount(mount.type, mount.target, source, read_only, mount.propagation))
+        return found
+
+    def _resolve_references(self, spec: ContainerSpec) -> ContainerSpec:
+        """Names of other containers become ids, which a rename does not change."""
+        changes: dict[str, str] = {}
+        for field in ("network_mode", "pid_mode", "ipc_mode"):
+            mode: str = getattr(spec, field)
+            if mode.startswith("container:"):
+                changes[field] = f"container:{self._s.index.find(mode.removeprefix('container:')).id}"
+        return replace(spec, **changes) if changes else spec  # type: ignore[arg-type]
+
+    def _check(self, spec: ContainerSpec) -> list[str]:
+        """Everything that can be refused without touching anything; tells warnings."""
+        host = self._s.host
+        security.parse(spec.security_opts)
+        capabilities.resolve(spec.cap_add, spec.cap_drop, privileged=spec.privileged, available=host.capabilities)
+        resources.validate(spec.resources, host.cpus)
+        for device in spec.devices:
+            devices.parse(device)
+        signals.number(spec.stop_signal)
+        parse_log_options(spec.log)
+        process.merge_environment((), spec.env)
+        _, warnings = limits.rlimits(spec.ulimits, host)
+        _, more = limits.oom_score(spec.oom_score_adj, host)
+        if spec.auto_remove and spec.restart_policy.condition is not RestartCondition.NO:
+            raise InvalidArgument(
+                "Conflicting options: cannot specify both --restart and --rm",
+                kind="container",
+                reason="CONFLICTING_OPTIONS",
+            )
+        if spec.working_dir and not spec.working_dir.startswith("/"):
+            raise InvalidArgument(
+                f"the working directory {spec.working_dir!r} is invalid, it needs to be an absolute path",
+                kind="container",
+                reason="INVALID_WORKING_DIR",
+            )
+        if spec.network_mode.startswith("container:") and spec.ports:
+            raise InvalidArgument(
+                "conflicting options: port publishing and the container type network mode", kind="container"
+            )
+        if spec.runtime and spec.runtime != self._s.conmon.runtime.name:
+            raise InvalidArgument(
+                f"unknown or invalid runtime name: {spec.runtime}: this daemon uses {self._s.conmon.runtime.name}",
+                kind="runtime",
+                id=spec.runtime,
+            )
+        return [*warnings, *more]
+
+    async def undo(self, cell: Cell, *, remove_volumes: bool) -> None:
+        """Takes away everything of a container that does not run; the record last. Does what it can."""
+        s, id = self._s, cell.id
+        try:
+            await s.doors.snapshots.unmount(id)
+            await s.doors.snapshots.remove(id)
+            await s.doors.volumes.release(id, remove_anonymous=remove_volumes)
+            s.doors.images.release(f"container:{id}")
+            await asyncio.to_thread(shutil.rmtree, s.layout.home(id), True)
+            await s.store.delete(id)
+        finally:
+            s.index.remove(cell)
+            cell.removed.set()
+
+
+def require_settled(cell: Cell) -> None:
+    """Conflict when the container is being removed."""
+    if cell.state.intent is Intent.REMOVE or cell.removed.is_set():
+        raise Conflict(
+            f"container is marked for removal and cannot be started: {cell.id[:12]}",
+            kind="container",
+            id=cell.id,
+            reason="BEING_REMOVED",
+        )

@@ -1,0 +1,211 @@
+"""One more process in a running container, under a monitor of its own so that a restart of the daemon spares it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from argosy.errors import Conflict, InvalidArgument
+from argosyd.containers import failure
+from argosyd.containers.attach import TerminalSize
+from argosyd.containers.cell import Cell, Exit, Run
+from argosyd.containers.control import not_running
+from argosyd.containers.model import ContainerState
+from argosyd.containers.rooms import Shared
+from argosyd.containers.spec import capabilities, users
+from argosyd.containers.spec.process import merge_environment
+from argosyd.runtime.attach_socket import AttachSocket
+from argosyd.runtime.inroot import read_text_in_root
+from argosyd.runtime.monitor import Stdio, exit_code, resize
+from argosyd.runtime.oci import RuntimeFailed
+from argosyd.runtime.proc import PidFd, ProcessGone, is_monitor_of, read_pid
+
+
+@dataclass(frozen=True, slots=True)
+class ExecRequest:
+    """What to run; fields as in argosy.v1.ExecStart."""
+
+    command: tuple[str, ...]
+    tty: bool = False
+    stdin: bool = False
+    env: tuple[str, ...] = ()
+    user: str = ""
+    working_dir: str = ""
+    privileged: bool = False
+
+
+class Exec:
+    """One that runs. Read `output` to its end, then `ended`; or leave it alone: it runs on. Close it."""
+
+    def __init__(self, cell: Cell, id: str, bundle: Path, pid: int, monitor: PidFd, socket: AttachSocket) -> None:
+        self.cell, self.id, self.pid = cell, id, pid
+        self._bundle, self._monitor, self._socket = bundle, monitor, socket
+        self.finished: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
+
+    async def watch(self, shared: Shared) -> None:
+        """Waits for the end, takes note of the code, removes what the exec had."""
+        await self._monitor.ended()
+        code = exit_code(self._bundle)
+        self._monitor.close()
+        self.finished.set_result(Exit(137 if code is None else code))
+        self.cell.execs.pop(self.id, None)
+        shared.tell(self.cell, "exec_die", execID=self.id, exitCode=str(137 if code is None else code))
+        shutil.rmtree(self._bundle, ignore_errors=True)
+
+    async def output(self) -> AsyncIterator[tuple[int, bytes]]:
+        """What it writes: stream (2 or 3) and bytes, to the end."""
+        while (packet := await self._socket.read()) is not None:
+            yield packet
+
+    async def ended(self) -> Exit:
+        """How it ended."""
+        return await asyncio.shield(self.finished)
+
+    async def write(self, data: bytes) -> None:
+        """Standard input."""
+        await self._socket.write(data)
+
+    async def end_input(self) -> None:
+        """Standard input ends here."""
+        self._socket.end_input()
+
+    def resize(self, size: TerminalSize) -> None:
+        """Sets the size of its terminal."""
+        resize(self._bundle, size.rows, size.cols)
+
+    def kill(self) -> None:
+        """Ends it."""
+        try:
+            process = PidFd(self.pid)
+        except ProcessGone:
+            return
+        if not self.finished.done():
+            process.send(9)
+        process.close()
+
+    def close(self) -> None:
+        """Leaves it; it runs on."""
+        self._socket.close()
+
+
+class Execs:
+    """Starts execs."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._s = shared
+
+    async def start(self, cell: Cell, request: ExecRequest, *, quiet: bool = False) -> Exec:
+        """Runs one. Conflict (not running, paused), InvalidArgument (command, user). `quiet` tells no events."""
+        s, run = self._s, cell.run
+        if run is None or not cell.running:
+            raise not_running(cell)
+        if cell.state.status.state is ContainerState.PAUSED:
+            raise Conflict(
+                f"Container {cell.id} is paused, unpause the container before exec",
+                kind="container",
+                id=cell.id,
+                reason="PAUSED",
+            )
+        if not request.command:
+            raise InvalidArgument("No exec command specified", kind="container", id=cell.id, reason="NO_COMMAND")
+        id = secrets.token_hex(32)
+        bundle = s.layout.exec_bundle(cell.id, id)
+        root = Path(f"/proc/{run.process.pid}/root")
+        process = self._process(run, cell, request, root)
+        bundle.mkdir(parents=True, mode=0o700)
+        (bundle / "process.json").write_text(json.dumps(process))
+        words = " ".join(request.command)
+        if not quiet:
+            s.tell(cell, f"exec_create: {words}", execID=id)
+        try:
+            started = await self._run(cell, id, bundle, request)
+        except RuntimeFailed as error:
+            shutil.rmtree(bundle, ignore_errors=True)
+            if not cell.running:
+                raise not_running(cell) from None
+            raise failure.explain(
+                str(error), id=cell.id, command=request.command[0], cwd=process["cwd"], env=process["env"], root=root
+            ) from None
+        except BaseException:
+            self._abandon(bundle)
+            raise
+        cell.execs[id] = started
+        s.tasks.spawn(started.watch(s), f"exec {id[:12]}")
+        if not quiet:
+            s.tell(cell, f"exec_start: {words}", execID=id)
+        return started
+
+    async def _run(self, cell: Cell, id: str, bundle: Path, request: ExecRequest) -> Exec:
+        stdio = Stdio(tty=request.tty, stdin=request.stdin)
+        making = self._s.conmon.prepare_exec(cell.id, id, bundle, stdio)
+        socket = AttachSocket(bundle)
+        try:
+            await making.listen()
+            socket.connect()
+            made = await making.run()
+            monitor = PidFd(made.monitor_pid)
+        except ProcessGone:
+            socket.close()
+            raise RuntimeFailed("conmon ended before it reported") from None
+        except BaseException:
+            socket.close()
+            raise
+        finally:
+            making.close()
+        return Exec(cell, id, bundle, made.pid, monitor, socket)
+
+    def _abandon(self, bundle: Path) -> None:
+        """The client went away while it was being started."""
+        pid = read_pid(bundle / "conmon.pid")
+        if pid and is_monitor_of(pid, bundle):
+            try:
+                monitor = PidFd(pid)
+            except ProcessGone:
+                return
+            monitor.send(9)
+            monitor.close()
+        shutil.rmtree(bundle, ignore_errors=True)
+
+    def _process(self, run: Run, cell: Cell, request: ExecRequest, root: Path) -> dict[str, Any]:
+        """The container's own process with what the exec changes."""
+        config = json.loads((run.bundle / "config.json").read_text())
+        process: dict[str, Any] = config["process"]
+        env = merge_environment(process["env"], request.env)
+        if request.tty and not any(e.startswith("TERM=") for e in env):
+            env.append("TERM=xterm")
+        if request.user:
+            user = users.resolve(
+                request.user, read_text_in_root(root, "/etc/passwd"), read_text_in_root(root, "/etc/group")
+            )
+            process["user"] = {"uid": user.uid, "gid": user.gid, "additionalGids": list(user.additional_gids)}
+            if not any(e.startswith("HOME=") for e in (*request.env, *cell.definition.spec.env)):
+                env = merge_environment(env, (f"HOME={user.home}",))
+        if request.privileged:
+            caps = capabilities.resolve((), (), privileged=True, available=self._s.host.capabilities)
+            process["capabilities"] = dict.fromkeys(("bounding", "effective", "permitted"), caps)
+        process.update(args=list(request.command), env=env, terminal=request.tty)
+        if request.working_dir:
+            process["cwd"] = request.working_dir
+        return process
+
+    def adopt(self, cell: Cell) -> None:
+        """Finds execs that an earlier daemon started, so that their ends are noticed and their files removed."""
+        for bundle in self._s.layout.bundle(cell.id).glob("exec/*"):
+            pid = read_pid(bundle / "conmon.pid")
+            if not pid or not is_monitor_of(pid, bundle):
+                shutil.rmtree(bundle, ignore_errors=True)
+                continue
+            try:
+                monitor = PidFd(pid)
+            except ProcessGone:
+                shutil.rmtree(bundle, ignore_errors=True)
+                continue
+            found = Exec(cell, bundle.name, bundle, read_pid(bundle / "container.pid"), monitor, AttachSocket(bundle))
+            cell.execs[bundle.name] = found
+            self._s.tasks.spawn(found.watch(self._s), f"exec {bundle.name[:12]}")

@@ -1,0 +1,61 @@
+"""Turns a runtime's refusal into an error that says whose fault it is."""
+
+from __future__ import annotations
+
+import posixpath
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+
+from argosy.errors import ArgosyError, InvalidArgument, Unavailable
+from argosyd.runtime.inroot import stat_in_root
+from argosyd.volumes.model import ResolvedMount
+
+
+def _environment_value(env: Sequence[str], name: str) -> str:
+    return next((e.partition("=")[2] for e in env if e.startswith(name + "=")), "")
+
+
+def _look(root: Path, mounts: Sequence[ResolvedMount], path: str) -> int | None:
+    """The mode of a file as the container will see it; None when it is not there."""
+    for mount in sorted(mounts, key=lambda m: -len(m.target)):
+        inside = posixpath.normpath(mount.target)
+        if mount.source and (path == inside or path.startswith(inside + "/")):
+            found = stat_in_root(Path(mount.source), path[len(inside) :]) if path != inside else None
+            return found.st_mode if found else None
+    found = stat_in_root(root, path)
+    return found.st_mode if found else None
+
+
+def explain(
+    message: str, *, id: str, command: str, cwd: str, env: Sequence[str], root: Path,
+    mounts: Sequence[ResolvedMount] = (),
+) -> ArgosyError:  # fmt: skip
+    """Looks the command up as the runtime did. The facts decide; the runtime's words are only shown.
+
+    COMMAND_NOT_FOUND when it is nowhere, COMMAND_NOT_EXECUTABLE when it is there but may not be run.
+    """
+    if "/" in command:
+        candidates = [posixpath.normpath(posixpath.join(cwd, command))]
+    else:
+        search = _environment_value(env, "PATH").split(":")
+        candidates = [posixpath.normpath(posixpath.join(cwd, directory, command)) for directory in search]
+    modes = [mode for path in candidates if (mode := _look(root, mounts, path)) is not None]
+    runnable = [m for m in modes if stat.S_ISREG(m) and m & 0o111]
+    if not modes:
+        return InvalidArgument(
+            f'exec: "{command}": executable file not found in $PATH: {message}',
+            kind="container",
+            id=id,
+            reason="COMMAND_NOT_FOUND",
+        )
+    if not runnable:
+        return InvalidArgument(
+            f'exec: "{command}": permission denied: {message}', kind="container", id=id, reason="COMMAND_NOT_EXECUTABLE"
+        )
+    return Unavailable(f"the runtime failed: {message}", kind="container", id=id, reason="RUNTIME_FAILED")
+
+
+def shell_code(error: ArgosyError) -> int:
+    """The exit code a container gets that could not start: 127, 126, or 128 as Docker has it."""
+    return {"COMMAND_NOT_FOUND": 127, "COMMAND_NOT_EXECUTABLE": 126}.get(error.reason, 128)

@@ -1,0 +1,212 @@
+"""From a created container to a running process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from argosy.errors import Conflict, InvalidArgument, Unavailable
+from argosyd.containers import failure
+from argosyd.containers.cell import Cell, Run
+from argosyd.containers.logs.options import parse as parse_log_options
+from argosyd.containers.model import ContainerSpec
+from argosyd.containers.rooms import Shared
+from argosyd.containers.spec import users
+from argosyd.containers.spec.builder import Request, build
+from argosyd.network.model import Attachment, AttachRequest, PortMapping
+from argosyd.runtime.inroot import read_text_in_root
+from argosyd.runtime.monitor import Log, Monitored, Stdio
+from argosyd.runtime.oci import RuntimeFailed
+from argosyd.runtime.proc import PidFd, ProcessGone
+
+UNPRIVILEGED_NETWORK_SYSCTLS = {
+    "net.ipv4.ip_unprivileged_port_start": "0",
+    "net.ipv4.ping_group_range": "0 2147483647",
+}
+"""What Docker sets in a network namespace of a container's own: ports below 1024 and ping need no capability."""
+
+
+def exposed_ports(cell: Cell) -> list[PortMapping]:
+    """EXPOSE of the image and `--expose`, ranges taken apart, as mappings to ports the engine chooses."""
+    found: dict[tuple[int, str], None] = {}
+    for text in (*cell.definition.image.exposed_ports, *cell.definition.spec.exposed_ports):
+        numbers, _, protocol = text.partition("/")
+        first, _, last = numbers.partition("-")
+        if not first.isdecimal() or (last and not last.isdecimal()) or int(last or first) > 65535:
+            raise InvalidArgument(f"invalid exposed port: {text}", kind="port", id=text)
+        for port in range(int(first), int(last or first) + 1):
+            found[(port, protocol or "tcp")] = None
+    return [PortMapping(container_port=port, protocol=protocol) for port, protocol in found]
+
+
+def attach_request(cell: Cell) -> AttachRequest:
+    """What a container wants of the network."""
+    spec = cell.definition.spec
+    ports = list(spec.ports)
+    if spec.publish_all:
+        known = {(p.container_port, p.protocol or "tcp") for p in ports}
+        ports += [p for p in exposed_ports(cell) if (p.container_port, p.protocol) not in known]
+    own_namespace = spec.network_mode != "host" and not spec.network_mode.startswith("container:")
+    sysctls = dict(UNPRIVILEGED_NETWORK_SYSCTLS) if own_namespace else {}
+    sysctls.update({n: v for n, v in spec.sysctls.items() if n.startswith("net.")})
+    return AttachRequest(
+        container_id=cell.id,
+        name=cell.name,
+        hostname=spec.hostname or cell.id[:12],
+        mode=spec.network_mode or "bridge",
+        domainname=spec.domainname,
+        endpoints=spec.endpoints,
+        ports=tuple(ports),
+        extra_hosts=spec.extra_hosts,
+        dns=spec.dns,
+        dns_search=spec.dns_search,
+        dns_options=spec.dns_options,
+        sysctls=sysctls,
+    )
+
+
+class Launcher:
+    """Makes what a start needs, and starts it. Whoever calls holds the container's lock."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._s = shared
+
+    async def launch(self, cell: Cell) -> Run:
+        """Mounts, attaches, and runs; what a failed try leaves is the caller's to clean up.
+
+        InvalidArgument with COMMAND_NOT_FOUND or COMMAND_NOT_EXECUTABLE, Conflict (port), Unavailable.
+        """
+        s, id = self._s, cell.id
+        bundle = s.layout.bundle(id)
+        bundle.mkdir(parents=True, mode=0o700)
+        try:
+            async with asyncio.TaskGroup() as group:
+                mounting = group.create_task(s.doors.snapshots.mount(id))
+                attaching = group.create_task(s.doors.network.attach(attach_request(cell)))
+                group.create_task(s.doors.volumes.mounted(id))
+        except BaseExceptionGroup as errors:
+            # One cause at a time is what a person can act on.
+            raise errors.exceptions[0] from None
+        root, attachment = mounting.result(), attaching.result()
+        config = self._config(cell, root, attachment, bundle)
+        (bundle / "config.json").write_text(json.dumps(config))
+        cell.change(endpoints=attachment.endpoints, ports=attachment.ports)
+        return await self._run(cell, bundle, root, config)
+
+    def _config(self, cell: Cell, root: Path, attachment: Attachment, bundle: Path) -> dict[str, Any]:
+        s, definition = self._s, cell.definition
+        spec = definition.spec
+        home = s.layout.home(cell.id)
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        hostname = socket.gethostname() if spec.uts_mode == "host" else self._hostname(cell, attachment)
+        files: Mapping[str, str] = {
+            "hosts": attachment.hosts,
+            "hostname": hostname + "\n",
+            "resolv.conf": attachment.resolv_conf,
+        }
+        for name, content in files.items():
+            # Written in place: a file that is mounted somewhere keeps its inode.
+            (home / name).write_text(content)
+            os.chmod(home / name, 0o644)
+        user = users.resolve(
+            spec.user or definition.image.user,
+            read_text_in_root(root, "/etc/passwd"),
+            read_text_in_root(root, "/etc/group"),
+            spec.group_add,
+        )
+        request = Request(
+            id=cell.id,
+            spec=spec,
+            image=definition.image,
+            args=definition.args,
+            rootfs=str(root),
+            cgroup=s.cgroup(cell),
+            user=user,
+            hostname=hostname,
+            network_namespace=attachment.namespace,
+            mounts=definition.mounts,
+            hosts_path=str(home / "hosts"),
+            hostname_path=str(home / "hostname"),
+            resolv_conf_path=str(home / "resolv.conf"),
+            pid_namespace=self._namespace(spec.pid_mode, "pid"),
+            ipc_namespace=self._namespace(spec.ipc_mode, "ipc"),
+            shm=self._shared_memory(cell, spec, bundle),
+        )
+        return build(request, s.host).spec
+
+    def _hostname(self, cell: Cell, attachment: Attachment) -> str:
+        spec = cell.definition.spec
+        if spec.network_mode == "host" and not spec.hostname:
+            return socket.gethostname()
+        return spec.hostname or attachment.hostname or cell.id[:12]
+
+    def _namespace(self, mode: str, kind: str) -> str:
+        """The path of another container's namespace. Conflict when that one does not run."""
+        if not mode.startswith("container:"):
+            return ""
+        other = self._s.index.find(mode.removeprefix("container:"))
+        if other.run is None:
+            raise Conflict(
+                f"cannot join the {kind} namespace of container {other.id[:12]}: it is not running",
+                kind="container",
+                id=other.id,
+                reason="NOT_RUNNING",
+            )
+        if kind == "ipc" and other.definition.spec.ipc_mode not in ("shareable", "host"):
+            raise Conflict(
+                f"cannot join the IPC namespace of container {other.id[:12]}: start it with --ipc shareable",
+                kind="container",
+                id=other.id,
+                reason="NOT_SHAREABLE",
+            )
+        return f"/proc/{other.run.process.pid}/ns/{kind}"
+
+    def _shared_memory(self, cell: Cell, spec: ContainerSpec, bundle: Path) -> str:
+        """A directory on the host for a /dev/shm that several containers see; "" when each has its own."""
+        if spec.ipc_mode.startswith("container:"):
+            return str(self._s.layout.bundle(spec.ipc_mode.removeprefix("container:")) / "shm")
+        if spec.ipc_mode == "shareable":
+            directory = bundle / "shm"
+            directory.mkdir(mode=0o1777)
+            directory.chmod(0o1777)
+            return str(directory)
+        return ""
+
+    async def _run(self, cell: Cell, bundle: Path, root: Path, config: dict[str, Any]) -> Run:
+        s, spec = self._s, cell.definition.spec
+        stdio = Stdio(tty=spec.tty, stdin=spec.open_stdin, keep_stdin=not spec.stdin_once)
+        keep = parse_log_options(spec.log).keep
+        log = Log(s.layout.log(cell.id) if keep else None)
+        try:
+            made = await s.conmon.create(cell.id, bundle, stdio, log)
+            run = _open_run(bundle, made)
+            cell.run = run
+            for joiner in cell.take_joiners():
+                joiner.join(run)
+            await s.conmon.runtime.start(cell.id)
+        except RuntimeFailed as error:
+            process = config["process"]
+            command = cell.definition.args[0]
+            raise failure.explain(
+                str(error), id=cell.id, command=command, cwd=process["cwd"], env=process["env"], root=root,
+                mounts=cell.definition.mounts,
+            ) from None  # fmt: skip
+        return run
+
+
+def _open_run(bundle: Path, made: Monitored) -> Run:
+    try:
+        process = PidFd(made.pid)
+    except ProcessGone:
+        raise Unavailable("the container's process ended before it was started", kind="monitor") from None
+    try:
+        monitor = PidFd(made.monitor_pid)
+    except ProcessGone:
+        process.close()
+        raise Unavailable("conmon ended before the container was started", kind="monitor") from None
+    return Run(bundle, process, monitor, asyncio.get_running_loop().create_future())

@@ -1,0 +1,1 @@
+"""Containers' logs: reading, following and rotating what the monitors write."""

@@ -1,0 +1,30 @@
+"""Where the files of a container are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Directories of one daemon: what outlives a reboot below `data_dir`, what does not below `run_dir`."""
+
+    data_dir: Path
+    run_dir: Path
+
+    def home(self, id: str) -> Path:
+        """What lasts: logs, hosts, hostname, resolv.conf."""
+        return self.data_dir / "containers" / id
+
+    def bundle(self, id: str) -> Path:
+        """The OCI bundle. It is there from before the first kernel object of a start until after the last one."""
+        return self.run_dir / "containers" / id
+
+    def log(self, id: str) -> Path:
+        """The log that is written now; older ones have ".1", ".2"… after it."""
+        return self.home(id) / "container.log"
+
+    def exec_bundle(self, id: str, exec_id: str) -> Path:
+        """Where an exec's monitor has its files."""
+        return self.bundle(id) / "exec" / exec_id

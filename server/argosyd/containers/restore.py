@@ -1,0 +1,204 @@
+"""What a daemon that starts makes of what an earlier one left: running containers go on, exits that happened
+meanwhile are taken note of, half-made things are finished or undone, restart policies are applied."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+import signal
+from pathlib import Path
+
+from argosy.errors import ArgosyError
+from argosyd.containers import restart
+from argosyd.containers.cell import Cell, Run
+from argosyd.containers.create import Creator
+from argosyd.containers.lifecycle import MONITOR_LOST, Lifecycle, exited_at
+from argosyd.containers.model import ContainerState
+from argosyd.containers.records import Intent
+from argosyd.containers.rooms import Shared
+from argosyd.runtime.monitor import exit_code
+from argosyd.runtime.proc import PidFd, ProcessGone, is_monitor_of, processes_of, read_pid, start_time
+
+log = logging.getLogger(__name__)
+
+_AFTER_A_BOOT = 255
+"""The exit code of a container whose end nobody saw, as Docker has it."""
+
+
+class Restorer:
+    """Runs once, before the API serves."""
+
+    def __init__(self, shared: Shared, lifecycle: Lifecycle, creator: Creator) -> None:
+        self._s = shared
+        self._lifecycle = lifecycle
+        self._creator = creator
+
+    async def restore(self) -> None:
+        """Brings record and world together. One container's trouble is logged and does not stop the others."""
+        s = self._s
+        for record in await s.store.all():
+            cell = Cell(record.definition, record.state)
+            s.index.add(cell)
+            s.doors.images.in_use(record.definition.image_id, f"container:{cell.id}")
+        self._kill_strays()
+        for cell in s.index:
+            try:
+                await self._one(cell)
+            except (ArgosyError, OSError) as error:
+                log.error("container %s could not be restored: %s", cell.id[:12], error)
+                cell.change(state=ContainerState.DEAD, error=str(error))
+        await self._sweep()
+
+    def apply_policies(self) -> None:
+        """Starts what restart policies want running; called when every room is ready."""
+        for cell in self._s.index:
+            status, spec = cell.state.status, cell.definition.spec
+            if cell.running or cell.state.intent is not Intent.NONE or status.state is ContainerState.CREATED:
+                continue
+            was_running = status.state is ContainerState.RESTARTING
+            if status.state is not ContainerState.DEAD and restart.wanted_at_boot(
+                spec.restart_policy,
+                was_running=was_running,
+                exit_code=status.exit_code,
+                stopped_by_user=cell.state.stopped_by_user,
+                restarts=status.restart_count,
+            ):
+                self._lifecycle.restart_later(cell, 0.0)
+            elif was_running:
+                cell.change(state=ContainerState.EXITED)
+
+    async def _one(self, cell: Cell) -> None:
+        intent = cell.state.intent
+        if intent is Intent.CREATE:
+            await self._creator.undo(cell, remove_volumes=True)
+        elif intent is Intent.REMOVE:
+            await self._lifecycle.clean(cell)
+            await self._creator.undo(cell, remove_volumes=cell.state.remove_volumes)
+        elif intent is Intent.START or cell.running:
+            await self._was_running(cell)
+        elif self._s.layout.bundle(cell.id).exists():
+            # The daemon ended between an exit and the end of cleaning up.
+            await self._lifecycle.clean(cell)
+            await self._ended_meanwhile(cell)
+        else:
+            await self._ended_meanwhile(cell)
+
+    async def _was_running(self, cell: Cell) -> None:
+        s = self._s
+        bundle = s.layout.bundle(cell.id)
+        run = self._adopt(cell, bundle)
+        if run is not None:
+            if cell.state.intent is Intent.START:
+                at = exited_at_start(bundle)
+                cell.change(intent=Intent.NONE, state=ContainerState.RUNNING, started_at=at, exit_code=0)
+            paused = s.cgroups.frozen(s.cgroup(cell))
+            cell.change(state=ContainerState.PAUSED if paused else ContainerState.RUNNING, pid=run.process.pid)
+            attachment = s.doors.network.attachment(cell.id)
+            if attachment is not None:
+                cell.change(endpoints=attachment.endpoints, ports=attachment.ports)
+            self._lifecycle.watch(cell, run)
+            for follower in self._lifecycle.followers:
+                follower.started(cell, run)
+            await s.store.put_state(cell.id, cell.state)
+            return
+        code, error, at = exit_code(bundle), "", exited_at(bundle)
+        if cell.state.intent is Intent.START and code is None:
+            # Never started: as if nobody had asked, but for what a client that asked was told: no answer.
+            started = cell.state.status.started_at
+            cell.change(intent=Intent.NONE, state=ContainerState.EXITED if started else ContainerState.CREATED, pid=0)
+        else:
+            if code is None:
+                code, error = (137, MONITOR_LOST) if bundle.exists() else (_AFTER_A_BOOT, "the host went down")
+            oom = (bundle / "oom").exists()
+            cell.change(
+                intent=Intent.NONE, state=ContainerState.EXITED, pid=0, exit_code=code, error=error,
+                finished_at=at, oom_killed=oom, endpoints=(), ports=(),
+            )  # fmt: skip
+            s.tell(cell, "die", exitCode=str(code))
+        await s.store.put_state(cell.id, cell.state)
+        await self._lifecycle.clean(cell)
+        wanted = restart.wanted(
+            cell.definition.spec.restart_policy, exit_code=cell.state.status.exit_code,
+            stopped_by_user=cell.state.stopped_by_user, restarts=cell.state.status.restart_count,
+        )  # fmt: skip
+        if wanted and cell.state.status.state is ContainerState.EXITED:
+            cell.change(state=ContainerState.RESTARTING)
+        await self._ended_meanwhile(cell)
+
+    async def _ended_meanwhile(self, cell: Cell) -> None:
+        if cell.definition.spec.auto_remove and cell.state.status.state is ContainerState.EXITED:
+            await self._lifecycle.remove(cell, remove_volumes=True)
+
+    def _adopt(self, cell: Cell, bundle: Path) -> Run | None:
+        """The run that still goes on; None when there is none, or one that never came to its start."""
+        pid = read_pid(bundle / "container.pid")
+        monitor_pid = read_pid(bundle / "conmon.pid")
+        if not monitor_pid or not is_monitor_of(monitor_pid, bundle):
+            if pid and start_time(pid) and cell.state.status.pid == pid:
+                _kill(pid)
+            return None
+        # The runtime takes this FIFO away when it lets the process run (crun and runc alike).
+        waiting = (self._s.conmon.runtime.root / cell.id / "exec.fifo").exists()
+        try:
+            monitor = PidFd(monitor_pid)
+            if waiting or not pid:
+                monitor.send(signal.SIGKILL)
+                if pid:
+                    _kill(pid)
+                monitor.close()
+                return None
+            try:
+                process = PidFd(pid)
+            except ProcessGone:
+                # It has ended, and its monitor is about to write that down; the monitor is what is watched.
+                process = PidFd(monitor_pid)
+        except ProcessGone:
+            return None
+        return Run(bundle, process, monitor, asyncio.get_running_loop().create_future())
+
+    def _kill_strays(self) -> None:
+        """Kills monitors that no pidfile names: the daemon was killed while they were being started."""
+        s = self._s
+        for pid, bundle in processes_of(s.layout.run_dir):
+            if bundle.parent.name == "exec":
+                continue
+            cell = s.index.by_id(bundle.name)
+            known = cell is not None and (cell.running or cell.state.intent is Intent.START)
+            if not known or read_pid(bundle / "conmon.pid") != pid:
+                container = read_pid(bundle / "container.pid")
+                _kill(pid)
+                if container and not known:
+                    _kill(container)
+
+    async def _sweep(self) -> None:
+        """Removes what belongs to no container: bundles, cgroups, the runtime's records, console sockets."""
+        s = self._s
+        for directory in (s.layout.run_dir / "containers", s.layout.data_dir / "containers", s.conmon.runtime.root):
+            directory.mkdir(parents=True, exist_ok=True, mode=0o711)
+            for entry in os.scandir(directory):
+                if entry.is_dir() and s.index.by_id(entry.name) is None:
+                    if directory == s.conmon.runtime.root:
+                        await s.conmon.runtime.delete(entry.name)
+                    await asyncio.to_thread(shutil.rmtree, entry.path, True)
+        for name in s.cgroups.list():
+            if len(name) == 64 and s.index.by_id(name) is None:
+                await s.cgroups.remove(s.cgroups.path(name))
+        for path in s.layout.run_dir.glob("conmon-term.*"):
+            path.unlink(missing_ok=True)
+
+
+def exited_at_start(bundle: Path) -> int:
+    """When the runtime made the container, as the pidfile tells."""
+    try:
+        return os.stat(bundle / "container.pid").st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass

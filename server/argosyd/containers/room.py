@@ -1,0 +1,117 @@
+"""The containers' room: its parts, put together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+from argosyd.containers.attach import Attacher
+from argosyd.containers.cell import Cell
+from argosyd.containers.control import Control
+from argosyd.containers.create import Creator
+from argosyd.containers.exec import Execs
+from argosyd.containers.index import Index
+from argosyd.containers.lifecycle import Lifecycle
+from argosyd.containers.logs.format import Entry
+from argosyd.containers.logs.keeper import LogKeeper
+from argosyd.containers.logs.reader import Query, read
+from argosyd.containers.paths import Layout
+from argosyd.containers.restore import Restorer
+from argosyd.containers.rooms import Doors, Shared
+from argosyd.containers.spec import facts
+from argosyd.containers.store import ContainerStore
+from argosyd.containers.tasks import TaskSet
+from argosyd.events import EventBus
+from argosyd.runtime.cgroups import Cgroups
+from argosyd.runtime.monitor import Conmon
+from argosyd.runtime.oci import OciRuntime
+from argosyd.runtime.probe import choose_runtime, find_conmon, find_init
+from argosyd.state.database import Database
+
+log = logging.getLogger(__name__)
+
+
+class Containers:
+    """Holds the parts; each does its own thing. `start` restores, `resume` then applies restart policies."""
+
+    def __init__(
+        self, *, data_dir: Path, run_dir: Path, cgroup_parent: str, runtime: str,
+        database: Database, events: EventBus, doors: Doors,
+    ) -> None:  # fmt: skip
+        self._wanted_runtime = runtime
+        self._layout = Layout(data_dir, run_dir)
+        self._cgroups = Cgroups(cgroup_parent)
+        self._database, self._events, self._doors = database, events, doors
+        self.index = Index()
+        self._tasks = TaskSet()
+        self.runtime: OciRuntime
+        self.creator: Creator
+        self.lifecycle: Lifecycle
+        self.control: Control
+        self.attacher: Attacher
+        self.execs: Execs
+        self.shared: Shared
+
+    async def start(self) -> None:
+        """Finds the runtime and brings record and world together. Unavailable when no runtime works."""
+        run_dir = self._layout.run_dir
+        self.runtime = await choose_runtime(run_dir, self._cgroups, self._wanted_runtime)
+        shared = Shared(
+            doors=self._doors,
+            layout=self._layout,
+            host=facts.look(self._cgroups.mode, find_init()),
+            cgroups=self._cgroups,
+            conmon=Conmon(find_conmon(), self.runtime, run_dir),
+            store=ContainerStore(self._database),
+            index=self.index,
+            events=self._events,
+            tasks=self._tasks,
+        )
+        self.shared = shared
+        self.creator = Creator(shared)
+        self.lifecycle = Lifecycle(shared, self.creator)
+        self.control = Control(shared, self.lifecycle)
+        self.attacher = Attacher(shared, self.lifecycle)
+        self.execs = Execs(shared)
+        keeper = LogKeeper(shared)
+        self.lifecycle.followers.append(keeper)
+        restorer = Restorer(shared, self.lifecycle, self.creator)
+        await restorer.restore()
+        for cell in self.index:
+            if cell.running:
+                self.execs.adopt(cell)
+        self._tasks.spawn(keeper.work(), "rotate logs")
+        restorer.apply_policies()
+
+    async def close(self) -> None:
+        """Lets go of everything; containers run on."""
+        await self._tasks.close()
+        await asyncio.to_thread(self._cgroups.remove_parent)
+
+    def find(self, reference: str) -> Cell:
+        """By id, unique prefix or name. NotFound, InvalidArgument."""
+        return self.index.find(reference)
+
+    def states(self) -> Mapping[str, int]:
+        """How many containers are in each state."""
+        return Counter(cell.state.status.state.value for cell in self.index)
+
+    async def sizes(self, cell: Cell) -> tuple[int, int]:
+        """Bytes of its writable snapshot, and of that with its image."""
+        own = (await self._doors.snapshots.usage(cell.id)).size
+        image = await self._doors.images.resolve(cell.definition.image_id)
+        return own, own + image.size
+
+    async def logs(self, cell: Cell, query: Query) -> AsyncIterator[list[Entry]]:
+        """What it wrote; with `follow` until it ends or is removed."""
+        ended = asyncio.Event()
+        run = cell.run
+        if run is None or not query.follow:
+            ended.set()
+        else:
+            run.ended.add_done_callback(lambda _: ended.set())
+        async for entries in read(self._layout.log(cell.id), query, ended):
+            yield entries

@@ -1,0 +1,55 @@
+"""What the parts of this room work with: the doors to other rooms, and the parts they share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from argosyd.containers.cell import Cell
+from argosyd.containers.index import Index
+from argosyd.containers.paths import Layout
+from argosyd.containers.spec.facts import Host
+from argosyd.containers.store import ContainerStore
+from argosyd.containers.tasks import TaskSet
+from argosyd.events import EventBus
+from argosyd.images.model import ImageSource
+from argosyd.network.model import Networker
+from argosyd.runtime.cgroups import Cgroups
+from argosyd.runtime.monitor import Conmon
+from argosyd.snapshots.model import Snapshotter
+from argosyd.volumes.model import VolumeSource
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """The rooms that containers need."""
+
+    images: ImageSource
+    snapshots: Snapshotter
+    network: Networker
+    volumes: VolumeSource
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What every part of this room has in its hands."""
+
+    doors: Doors
+    layout: Layout
+    host: Host
+    cgroups: Cgroups
+    conmon: Conmon
+    store: ContainerStore
+    index: Index
+    events: EventBus
+    tasks: TaskSet
+
+    def tell(self, cell: Cell, action: str, **more: str) -> None:
+        """Publishes an event about a container, with its image, name and labels as Docker has them."""
+        spec = cell.definition.spec
+        attributes: dict[str, Any] = {**spec.labels, "image": spec.image, "name": cell.name, **more}
+        self.events.publish("container", action, cell.id, **attributes)
+
+    def cgroup(self, cell: Cell) -> str:
+        """The path of a container's cgroup."""
+        return self.cgroups.path(cell.id, cell.definition.spec.cgroup_parent)

@@ -1,0 +1,54 @@
+"""What the spec depends on besides what was asked: the host, as the daemon sees it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from argosyd.containers.spec.capabilities import own_bounding_set
+
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "s390x": "s390x", "riscv64": "riscv64", "ppc64le": "ppc64le"}
+
+RLIMITS = {
+    name.removeprefix("RLIMIT_").lower(): getattr(resource, name)
+    for name in dir(resource)
+    if name.startswith("RLIMIT_") and name != "RLIMIT_OFILE"
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """One host. `hard_limits` are the daemon's own, by ulimit name; -1 is unlimited."""
+
+    architecture: str
+    cgroup_mode: str
+    cpus: int
+    capabilities: frozenset[str]
+    hard_limits: Mapping[str, int] = field(default_factory=dict)
+    oom_score_adj: int = 0
+    init: str = ""
+    apparmor: bool = False
+
+    @property
+    def may_raise_limits(self) -> bool:
+        """Whether limits above the daemon's own can be given."""
+        return "CAP_SYS_RESOURCE" in self.capabilities
+
+
+def look(cgroup_mode: str, init: str) -> Host:
+    """This host."""
+    with open("/proc/self/oom_score_adj") as file:
+        score = int(file.read())
+    return Host(
+        architecture=ARCHITECTURES.get(platform.machine(), platform.machine()),
+        cgroup_mode=cgroup_mode,
+        cpus=os.cpu_count() or 1,
+        capabilities=own_bounding_set(),
+        hard_limits={name: resource.getrlimit(number)[1] for name, number in RLIMITS.items()},
+        oom_score_adj=score,
+        init=init,
+        apparmor=os.path.isdir("/sys/kernel/security/apparmor"),
+    )

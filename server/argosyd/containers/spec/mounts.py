@@ -1,0 +1,88 @@
+"""What is mounted in a container, in the order in which it is mounted (OCI config.md, "Mounts")."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from argosyd.containers.model import ContainerSpec
+from argosyd.volumes.model import MountType, ResolvedMount
+
+DEFAULT_SHM_SIZE = 64 * 1024 * 1024
+INIT_PATH = "/dev/init"
+"""Where `--init`'s program is seen. /dev is memory, so no trace of it comes into the container's layer."""
+
+Mount = dict[str, Any]
+
+
+def _mount(target: str, kind: str, source: str, *options: str) -> Mount:
+    return {"destination": target, "type": kind, "source": source, "options": list(options)}
+
+
+def bind(target: str, source: str, *options: str) -> Mount:
+    """A bind mount, recursive and private unless the options say otherwise."""
+    return _mount(target, "bind", source, "rbind", *(options or ("rprivate",)))
+
+
+def system_mounts(spec: ContainerSpec, *, cgroup_namespace: bool, shm: str) -> list[Mount]:
+    """/proc, /dev, /sys and what is below them. `shm` is a host directory to use as /dev/shm ("" makes one)."""
+    writable = "rw" if spec.privileged else "ro"
+    size = spec.shm_size or DEFAULT_SHM_SIZE
+    mounts = [
+        _mount("/proc", "proc", "proc", "nosuid", "noexec", "nodev"),
+        _mount("/dev", "tmpfs", "tmpfs", "nosuid", "strictatime", "mode=755", "size=65536k"),
+        _mount(
+            "/dev/pts", "devpts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"
+        ),
+        _mount("/sys", "sysfs", "sysfs", "nosuid", "noexec", "nodev", writable),
+        _mount("/sys/fs/cgroup", "cgroup", "cgroup", "nosuid", "noexec", "nodev", "relatime", writable),
+    ]
+    if spec.ipc_mode == "host":
+        mounts.append(bind("/dev/mqueue", "/dev/mqueue"))
+    else:
+        mounts.append(_mount("/dev/mqueue", "mqueue", "mqueue", "nosuid", "noexec", "nodev"))
+    if shm:
+        mounts.append(bind("/dev/shm", shm))
+    elif spec.ipc_mode != "none":
+        mounts.append(_mount("/dev/shm", "tmpfs", "shm", "nosuid", "noexec", "nodev", "mode=1777", f"size={size}"))
+    return mounts
+
+
+def _tmpfs(mount: ResolvedMount) -> Mount:
+    options = ["noexec", "nosuid", "nodev", "rprivate", f"mode={mount.tmpfs_mode or 0o1777:o}"]
+    if mount.tmpfs_size:
+        options.append(f"size={mount.tmpfs_size}")
+    if mount.read_only:
+        options.append("ro")
+    return _mount(mount.target, "tmpfs", "tmpfs", *options)
+
+
+def user_mounts(mounts: Iterable[ResolvedMount]) -> list[Mount]:
+    """What the user and the image asked for, outer directories before inner ones."""
+    ordered = sorted(mounts, key=lambda m: (posixpath.normpath(m.target).count("/"), m.target))
+    made: list[Mount] = []
+    for mount in ordered:
+        if mount.type is MountType.TMPFS:
+            made.append(_tmpfs(mount))
+        else:
+            options = [mount.propagation or "rprivate"]
+            made.append(bind(mount.target, mount.source, *options, *(["ro"] if mount.read_only else ["rw"])))
+    return made
+
+
+def merge(system: Sequence[Mount], files: Sequence[Mount], users: Sequence[Mount]) -> list[Mount]:
+    """All of them: a user's mount replaces the engine's at the same place, and what lies below it there.
+
+    The user's go last, except that what the engine mounts below a user's mount has to come after it.
+    """
+    taken = [posixpath.normpath(m["destination"]) for m in users]
+    kept = [m for m in system if posixpath.normpath(m["destination"]) not in taken]
+    late = [m for m in files if posixpath.normpath(m["destination"]) not in taken]
+    early = [m for m in kept if not _is_below(m["destination"], taken)]
+    after = [m for m in kept if _is_below(m["destination"], taken)]
+    return [*early, *users, *late, *after]
+
+
+def _is_below(target: str, directories: Iterable[str]) -> bool:
+    return any(target.startswith(d.rstrip("/") + "/") for d in directories)
