@@ -9,13 +9,14 @@ and read here field by field: importing googleapis' stubs would cost each comman
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
-
 from argosy import errors
 
-__all__ = ["DETAILS_KEY", "DOMAIN", "UNREACHABLE", "Status", "from_rpc_error", "to_status"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from typing import Any
+
+__all__ = ["CODES", "DETAILS_KEY", "DOMAIN", "UNREACHABLE", "Status", "from_parts", "from_rpc_error", "to_status"]
 
 DOMAIN = "argosy"
 """google.rpc.ErrorInfo.domain of every error of ours."""
@@ -33,6 +34,9 @@ _NUMBERS = {
     "ABORTED": 10, "OUT_OF_RANGE": 11, "UNIMPLEMENTED": 12, "INTERNAL": 13, "UNAVAILABLE": 14,
     "DATA_LOSS": 15, "UNAUTHENTICATED": 16,
 }  # fmt: skip
+
+CODES = tuple(_NUMBERS)
+"""Names of the canonical codes; a code's number is its index."""
 
 _CLASSES: dict[str, type[errors.ArgosyError]] = {
     cls.code: cls
@@ -60,17 +64,19 @@ _MESSAGE_LIMIT = 2000
 _VALUE_LIMIT = 500
 
 
-@dataclass(frozen=True, slots=True)
 class Status:
-    """What a server answers with: `code` names a grpc.StatusCode, `trailers` is its trailing metadata."""
+    """What a server answers with: `code` names a grpc.StatusCode, `details` is a serialized google.rpc.Status."""
 
-    code: str
-    message: str
-    details: bytes
+    __slots__ = ("code", "details", "message")
+
+    def __init__(self, code: str, message: str, details: bytes) -> None:
+        self.code = code
+        self.message = message
+        self.details = details
 
     @property
     def trailers(self) -> tuple[tuple[str, bytes], ...]:
-        """Metadata for `context.set_trailing_metadata`."""
+        """The trailing metadata, for `context.set_trailing_metadata`."""
         return ((DETAILS_KEY, self.details),)
 
 
@@ -97,10 +103,13 @@ def from_rpc_error(error: Any) -> errors.ArgosyError:
 
     An `Unavailable` with reason `UNREACHABLE` means that no daemon said so, the channel did.
     """
-    code = error.code().name
-    message = error.details() or ""
+    return from_parts(error.code().name, error.details() or "", error.trailing_metadata() or ())
+
+
+def from_parts(code: str, message: str, trailers: Iterable[Sequence[Any]]) -> errors.ArgosyError:
+    """The same for a code's name, a message and trailing metadata."""
     cls = _CLASSES.get(code, errors.ArgosyError)
-    info = _error_info(error.trailing_metadata() or ())
+    info = _error_info(trailers)
     if info is None:
         return cls(message, reason=UNREACHABLE if code == "UNAVAILABLE" else code)
     reason, metadata = info

@@ -1,0 +1,1 @@
+"""`argosy build` and `argosy builder`."""

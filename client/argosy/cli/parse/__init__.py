@@ -1,0 +1,1 @@
+"""What users write on command lines, read into values. Nothing here talks to a daemon."""

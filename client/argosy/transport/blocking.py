@@ -1,0 +1,175 @@
+"""The channel of short-lived programs: coroutines that never suspend, over `argosy.transport.wire`.
+
+`wait` and `each` run them without an event loop, so the SDK's methods, written once with `async`, serve
+commands that cannot afford to import asyncio.
+"""
+
+from __future__ import annotations
+
+from argosy import errors
+from argosy.transport.address import parse_address
+from argosy.transport.dial import dial
+from argosy.transport.wire import Wire
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Iterable, Iterator
+    from typing import Any, TypeVar
+
+    from google.protobuf.message import Message
+
+    from argosy.transport.tls import Identity
+    from argosy.transport.wire import Call
+
+    T = TypeVar("T")
+    M = TypeVar("M", bound=Message)
+
+
+class Duplex:
+    """An open call with requests and replies in any order. Its `call` has `fileno`, `ready` and `pump`."""
+
+    def __init__(self, call: Call, reply: type[Any]) -> None:
+        self.call = call
+        self._parse = reply.FromString
+
+    async def send(self, request: Message) -> None:
+        """Sends one request."""
+        self.call.send(request.SerializeToString())
+
+    async def done_sending(self) -> None:
+        """No further request follows."""
+        self.call.done_sending()
+
+    async def receive(self) -> Any:
+        """The next reply; None at the end."""
+        data = self.call.receive()
+        return None if data is None else self._parse(data)
+
+    def cancel(self) -> None:
+        """Ends the call."""
+        self.call.cancel()
+
+
+class BlockingChannel:
+    """Connections to one daemon, made when first needed and used again. Implements `argosy.client.rpc.Channel`."""
+
+    def __init__(self, host: str, identity: Identity | None = None) -> None:
+        self.address = parse_address(host)
+        self._identity = identity
+        self._wires: list[Wire] = []
+
+    async def unary(self, path: str, request: Message, reply: type[M], timeout: float | None = None) -> M:
+        """One request, one reply."""
+        call = self._open(path, timeout)
+        call.send(request.SerializeToString(), last=True)
+        return _only(call, reply)
+
+    async def stream(self, path: str, request: Message, reply: type[M]) -> AsyncIterator[M]:
+        """One request, many replies."""
+        call = self._open(path)
+        try:
+            call.send(request.SerializeToString(), last=True)
+            while (data := call.receive()) is not None:
+                yield reply.FromString(data)
+        finally:
+            call.cancel()
+
+    async def upload(self, path: str, requests: Iterable[Message] | AsyncIterable[Message], reply: type[M]) -> M:
+        """Many requests, one reply. An error of the daemon's ends it before all is sent."""
+        call = self._open(path)
+        try:
+            async for request in _both(requests):
+                if call.ready:
+                    break
+                call.send(request.SerializeToString())
+            call.done_sending()
+            return _only(call, reply)
+        finally:
+            call.cancel()
+
+    async def exchange(
+        self, path: str, requests: Iterable[Message] | AsyncIterable[Message], reply: type[M]
+    ) -> AsyncIterator[M]:
+        """Many requests, many replies, each as it comes."""
+        call = self._open(path)
+        try:
+            async for request in _both(requests):
+                call.send(request.SerializeToString())
+                while call.ready:
+                    if (data := call.receive()) is None:
+                        return
+                    yield reply.FromString(data)
+            call.done_sending()
+            while (data := call.receive()) is not None:
+                yield reply.FromString(data)
+        finally:
+            call.cancel()
+
+    def duplex(self, path: str, reply: type[Any]) -> Duplex:
+        """A call whose requests the caller sends one by one."""
+        return Duplex(self._open(path), reply)
+
+    async def close(self) -> None:
+        """Ends every connection, and the calls on them."""
+        for wire in self._wires:
+            wire.close()
+        self._wires.clear()
+
+    def _open(self, path: str, timeout: float | None = None) -> Call:
+        self._wires = [wire for wire in self._wires if wire.usable]
+        for wire in self._wires:
+            if wire.idle:
+                return wire.call(path, timeout)
+        address = self.address
+        stream = dial(address, self._identity)
+        wire = Wire(stream, address.text, address.host or "localhost", self._identity is not None)
+        self._wires.append(wire)
+        return wire.call(path, timeout)
+
+
+def wait(coroutine: Coroutine[Any, Any, T]) -> T:
+    """What a coroutine over a BlockingChannel returns."""
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        value: T = done.value
+        return value
+    coroutine.close()
+    raise RuntimeError("a coroutine over a blocking channel waited for something else")
+
+
+def each(replies: AsyncIterator[T]) -> Iterator[T]:
+    """What an async iterator over a BlockingChannel yields; closing this ends the call."""
+    try:
+        while True:
+            try:
+                reply = wait(_next(replies))
+            except StopAsyncIteration:
+                return
+            yield reply
+    finally:
+        close = getattr(replies, "aclose", None)
+        if close is not None:
+            wait(close())
+
+
+async def _next(replies: AsyncIterator[T]) -> T:
+    return await replies.__anext__()
+
+
+async def _both(requests: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
+    if hasattr(requests, "__aiter__"):
+        async for request in requests:
+            yield request
+    else:
+        for request in requests:
+            yield request
+
+
+def _only(call: Call, reply: type[M]) -> M:
+    data = call.receive()
+    if data is None:
+        raise errors.Internal("the daemon answered a call with nothing")
+    # The status comes after the reply, and may be an error.
+    call.receive()
+    return reply.FromString(data)
