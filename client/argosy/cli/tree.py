@@ -139,6 +139,7 @@ GROUPS: dict[str, tuple[str, Table]] = {
 TOP: Table = {
     **{name: entry for name, entry in CONTAINER.items() if name not in ("inspect", "ls", "prune")},
     **{name: IMAGE[name] for name in ("build", "history", "import", "load", "pull", "push", "save", "tag")},
+    "completion": ("completion", "Completion", "Print a shell's completion script (bash, zsh, fish)"),
     "events": SYSTEM["events"],
     "images": IMAGE["ls"],
     "info": SYSTEM["info"],
