@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import ipaddress
+import re
 import socket
 import struct
 
@@ -12,14 +13,15 @@ from argosy.errors import Conflict, InvalidArgument
 PORT = 2377
 """The cluster port when none is given."""
 
+_HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+(%[A-Za-z0-9._-]+)?\]")
+
 _SIOCGIFADDR, _SIOCGIFFLAGS, _IFF_UP, _IFF_LOOPBACK = 0x8915, 0x8913, 0x1, 0x8
 
 
 def split(addr: str) -> tuple[str, int]:
     """Host and port. InvalidArgument."""
     host, colon, port = addr.rpartition(":")
-    good_host = (host.startswith("[") and host.endswith("]")) or (host and ":" not in host)
-    if colon and good_host and port.isascii() and port.isdigit() and 0 < int(port) < 65536:
+    if colon and _HOST.fullmatch(host) and port.isascii() and port.isdigit() and 0 < int(port) < 65536:
         return host.strip("[]"), int(port)
     raise InvalidArgument(
         f"{addr!r} is no address: write address:port, such as 10.0.0.1:{PORT}",
