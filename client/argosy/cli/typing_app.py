@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import click
 import typer
 from typer._completion_classes import completion_init
+from typer.completion import shell_complete
 from typer.main import get_command
 
 from argosy.cli import tree
@@ -69,8 +70,7 @@ def complete() -> int:
     command = app(only=path if path[:1] and path[0] in tree.GROUPS else path[:1])
     # Registers the shells; Typer itself calls it at this very point.
     completion_init()
-    handled = click.shell_completion.shell_complete
-    return int(handled(command, {}, "argosy", "_ARGOSY_COMPLETE", instruction))
+    return int(shell_complete(command, {}, "argosy", "_ARGOSY_COMPLETE", instruction))
 
 
 def _typer(help: str) -> typer.Typer:
