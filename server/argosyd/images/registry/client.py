@@ -1,0 +1,329 @@
+"""One registry over HTTP (OCI distribution specification, spec.md).
+
+This module imports aiohttp, which takes 15 MB and 100 ms: it is loaded by the first pull or push (see `transfer`),
+not by the daemon's start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import ssl
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import quote, urljoin
+
+import aiohttp
+
+from argosy.errors import (
+    ArgosyError,
+    DataLoss,
+    NotFound,
+    PermissionDenied,
+    ResourceExhausted,
+    Unauthenticated,
+    Unavailable,
+)
+from argosyd.images import manifest as manifests
+from argosyd.images.model import Credentials
+from argosyd.images.reference import Reference
+from argosyd.images.registry import auth
+
+_HUB_HOST = "registry-1.docker.io"
+_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=15, sock_connect=15, sock_read=60)
+_ACCEPT = ", ".join((*manifests.MANIFEST_TYPES, *manifests.INDEX_TYPES))
+ATTEMPTS = 4
+"""Tries of a request that failed for a reason that may pass."""
+_TRANSIENT = frozenset({429, 500, 502, 503, 504})
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a `host[:port]` is this machine itself, by name or address."""
+    name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
+    name = name.strip("[]")
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+class RegistryClient:
+    """One registry, for one pull or push. Use as an async context."""
+
+    def __init__(self, domain: str, credentials: Credentials | None = None, insecure: Iterable[str] = ()) -> None:
+        self.domain = domain
+        self._host = _HUB_HOST if domain == "docker.io" else domain
+        self._plain = is_loopback(domain) or domain in set(insecure)
+        self._credentials = credentials
+        self._tokens: dict[str, str] = {}
+        self._session: aiohttp.ClientSession | None = None
+        self._scheme = "https"
+
+    async def __aenter__(self) -> RegistryClient:
+        context: ssl.SSLContext = ssl.create_default_context()
+        if self._plain:
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        self._session = aiohttp.ClientSession(
+            timeout=_TIMEOUT,
+            auto_decompress=False,
+            connector=aiohttp.TCPConnector(ssl=context, limit=16),
+            headers={"User-Agent": "argosyd"},
+            trust_env=not self._plain,
+        )
+        if self._plain:
+            self._scheme = await self._probe()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def _probe(self) -> str:
+        """TLS where it is spoken, plain HTTP elsewhere; only for registries that may be insecure."""
+        assert self._session is not None
+        try:
+            async with self._session.get(f"https://{self._host}/v2/"):
+                return "https"
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return "http"
+
+    # -- requests -----------------------------------------------------------------------------------------------
+
+    def url(self, path: str) -> str:
+        """A path below /v2/ in full."""
+        return f"{self._scheme}://{self._host}/v2/{path}"
+
+    @asynccontextmanager
+    async def request(
+        self,
+        method: str,
+        url: str,
+        scope: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        what: str = "",
+        ok: Iterable[int] = (200,),
+        **options: Any,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """One request, signed as the registry asks. Errors as `_refused` tells them; `what` names the object."""
+        assert self._session is not None
+        response = await self._attempt(method, url, scope, dict(headers or {}), options)
+        try:
+            if response.status not in ok:
+                raise await self._refused(response, what or url)
+            yield response
+        finally:
+            response.release()
+
+    async def _attempt(
+        self, method: str, url: str, scope: str, headers: dict[str, str], options: dict[str, Any]
+    ) -> aiohttp.ClientResponse:
+        assert self._session is not None
+        repeatable = "data" not in options or isinstance(options["data"], bytes)
+        asked = False
+        for attempt in range(ATTEMPTS):
+            signed = dict(headers)
+            if (token := self._tokens.get(scope)) and self._is_ours(url):
+                signed["Authorization"] = token
+            try:
+                response = await self._session.request(method, url, headers=signed, **options)
+            except (aiohttp.ClientConnectorError, aiohttp.ClientConnectionError, TimeoutError, OSError) as error:
+                if attempt + 1 < ATTEMPTS and repeatable and not isinstance(error, aiohttp.ClientConnectorError):
+                    await asyncio.sleep(0.2 * 2**attempt)
+                    continue
+                raise self._unreachable(error) from None
+            if response.status == 401 and not asked and repeatable:
+                asked = True
+                challenge = auth.parse_challenge(response.headers.get("WWW-Authenticate", ""))
+                response.release()
+                await self._authorize(challenge, scope)
+                continue
+            if response.status in _TRANSIENT and attempt + 1 < ATTEMPTS and repeatable:
+                response.release()
+                await asyncio.sleep(_retry_after(response.headers.get("Retry-After", ""), 0.2 * 2**attempt))
+                continue
+            return response
+        raise Unavailable(f"registry {self.domain} keeps refusing: try again later", kind="registry", id=self.domain)
+
+    def _is_ours(self, url: str) -> bool:
+        """A token is shown to the registry alone, not to where it redirects."""
+        return url.startswith(f"{self._scheme}://{self._host}/")
+
+    def _unreachable(self, error: BaseException) -> Unavailable:
+        why = "it does not answer in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
+        return Unavailable(
+            f"cannot reach registry {self.domain}: {why}",
+            kind="registry",
+            id=self.domain,
+            reason="REGISTRY_UNREACHABLE",
+        )
+
+    async def _authorize(self, challenge: auth.Challenge | None, scope: str) -> None:
+        if challenge is None:
+            raise self._denied("it asks for credentials in a way that is not understood")
+        if challenge.scheme == "basic":
+            if self._credentials is None or not self._credentials.username:
+                raise self._denied("it asks for a user name and password")
+            self._tokens[scope] = auth.basic(self._credentials)
+            return
+        if challenge.scheme != "bearer" or "realm" not in challenge.parameters:
+            raise self._denied(f"it asks for {challenge.scheme!r} authentication, which is not known")
+        self._tokens[scope] = "Bearer " + await self._fetch_token(challenge, scope)
+
+    def _denied(self, why: str) -> Unauthenticated:
+        return Unauthenticated(
+            f"registry {self.domain} refuses access: {why}", kind="registry", id=self.domain, reason="LOGIN_NEEDED"
+        )
+
+    async def _fetch_token(self, challenge: auth.Challenge, scope: str) -> str:
+        assert self._session is not None
+        realm, credentials = challenge.parameters["realm"], self._credentials
+        if not realm.startswith(f"{self._scheme}://") and not realm.startswith("https://"):
+            raise self._denied(f"its token service {realm!r} is not safe to ask")
+        query = auth.token_query(challenge, scope, credentials)
+        try:
+            if credentials is not None and credentials.identity_token:
+                form = [*query, ("grant_type", "refresh_token"), ("refresh_token", credentials.identity_token),
+                        ("client_id", "argosy")]  # fmt: skip
+                response = await self._session.post(realm, data=form)
+            else:
+                headers = {"Authorization": auth.basic(credentials)} if credentials and credentials.username else {}
+                response = await self._session.get(realm, params=query, headers=headers)
+            async with response:
+                if response.status in (401, 403):
+                    raise self._denied("the user name or password is wrong")
+                if response.status != 200:
+                    raise self._denied(f"its token service answers {response.status}")
+                document = manifests.load_json(await response.content.read(1 << 20), "the token")
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise self._unreachable(error) from None
+        token = document.get("token") or document.get("access_token")
+        if not isinstance(token, str):
+            raise self._denied("its token service sends no token")
+        return token
+
+    async def _refused(self, response: aiohttp.ClientResponse, what: str) -> ArgosyError:
+        """The error behind an HTTP status (distribution specification, "Error Codes")."""
+        detail = ""
+        try:
+            errors = manifests.load_json(await response.content.read(64 << 10), "the answer").get("errors")
+            if isinstance(errors, list) and errors and isinstance(errors[0], dict):
+                detail = str(errors[0].get("message") or errors[0].get("code") or "")
+        except (DataLoss, aiohttp.ClientError, TimeoutError):
+            pass
+        tail = f" ({detail[:200]})" if detail else ""
+        if response.status == 401:
+            why = "the user name or password is wrong" if self._credentials else "it asks for a user name and password"
+            return self._denied(why)
+        if response.status == 403:
+            return PermissionDenied(
+                f"registry {self.domain} forbids access to {what}{tail}", kind="registry", id=self.domain
+            )
+        if response.status == 404:
+            return NotFound(
+                f"{what} is not in registry {self.domain}{tail}", kind="image", id=what, reason="NO_SUCH_IMAGE"
+            )
+        if response.status == 429:
+            return ResourceExhausted(
+                f"registry {self.domain} limits how often it is asked: try again later{tail}",
+                kind="registry",
+                id=self.domain,
+            )
+        return Unavailable(
+            f"registry {self.domain} answers {response.status} for {what}{tail}", kind="registry", id=self.domain
+        )
+
+    # -- manifests and blobs ------------------------------------------------------------------------------------
+
+    async def manifest(self, reference: Reference, name: str, scope: str) -> tuple[bytes, str]:
+        """Bytes and media type of a manifest by tag or digest."""
+        url = self.url(f"{reference.path}/manifests/{name}")
+        async with self.request("GET", url, scope, headers={"Accept": _ACCEPT}, what=reference.familiar) as response:
+            data = await self._read_limited(response)
+            return data, response.headers.get("Content-Type", "").partition(";")[0]
+
+    async def _read_limited(self, response: aiohttp.ClientResponse) -> bytes:
+        data = bytearray()
+        async for piece in response.content.iter_chunked(1 << 16):
+            data += piece
+            if len(data) > manifests.MAX_MANIFEST:
+                raise DataLoss(f"registry {self.domain} sends a manifest of more than 4 MiB", kind="manifest")
+        return bytes(data)
+
+    async def blob(self, path: str, digest: str, offset: int, scope: str) -> AsyncIterator[tuple[int, bytes]]:
+        """A blob from `offset` on: pairs of the offset at which a piece belongs, and the piece.
+
+        A registry that cannot resume begins at 0 again; the caller sees it by the offset. DataLoss when it is cut off.
+        """
+        headers = {"Range": f"bytes={offset}-"} if offset else {}
+        url = self.url(f"{path}/blobs/{digest}")
+        async with self.request("GET", url, scope, headers=headers, what=f"blob {digest}", ok=(200, 206)) as response:
+            at = offset if response.status == 206 else 0
+            try:
+                async for piece in response.content.iter_chunked(1 << 18):
+                    yield at, piece
+                    at += len(piece)
+            except (aiohttp.ClientError, TimeoutError) as error:
+                raise Unavailable(
+                    f"registry {self.domain} broke off in the middle of {digest}: {error or 'too slow'}",
+                    kind="registry", id=self.domain, reason="CUT_OFF",
+                ) from None  # fmt: skip
+
+    async def has_blob(self, path: str, digest: str, scope: str) -> bool:
+        """Whether a repository holds a blob."""
+        url = self.url(f"{path}/blobs/{digest}")
+        async with self.request(
+            "HEAD", url, scope, what=f"blob {digest}", ok=(200, 404), allow_redirects=True
+        ) as answer:
+            return answer.status == 200
+
+    async def upload(self, path: str, digest: str, size: int, pieces: AsyncIterator[bytes], scope: str) -> None:
+        """Sends a blob in one piece ("POST then PUT")."""
+        async with self.request("POST", self.url(f"{path}/blobs/uploads/"), scope, what=path, ok=(202,)) as response:
+            place = urljoin(str(response.url), response.headers.get("Location", ""))
+        place += ("&" if "?" in place else "?") + f"digest={quote(digest)}"
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
+        async with self.request("PUT", place, scope, headers=headers, what=path, ok=(201,), data=pieces):
+            pass
+
+    async def mount_blob(self, path: str, digest: str, source: str, scope: str) -> bool:
+        """Takes a blob over from another repository of the registry; whether that worked."""
+        url = self.url(f"{path}/blobs/uploads/?mount={quote(digest)}&from={quote(source)}")
+        async with self.request("POST", url, scope, what=path, ok=(201, 202)) as response:
+            return response.status == 201
+
+    async def put_manifest(self, reference: Reference, name: str, data: bytes, media_type: str, scope: str) -> None:
+        """Stores a manifest under a tag or its digest."""
+        url = self.url(f"{reference.path}/manifests/{name}")
+        headers = {"Content-Type": media_type}
+        async with self.request("PUT", url, scope, headers=headers, what=reference.familiar, ok=(201, 202), data=data):
+            pass
+
+    async def tags(self, reference: Reference, scope: str) -> list[str]:
+        """Every tag of a repository, page by page."""
+        found: list[str] = []
+        url = self.url(f"{reference.path}/tags/list")
+        while url:
+            async with self.request("GET", url, scope, what=reference.familiar_repository) as response:
+                document = manifests.load_json(await self._read_limited(response), "the list of tags")
+                found += [str(t) for t in document.get("tags") or []]
+                link = response.links.get("next")
+                url = str(link["url"]) if link else ""
+        return found
+
+
+def _retry_after(header: str, default: float) -> float:
+    return min(float(header), 10.0) if header.isdigit() else default
+
+
+def pull_scope(path: str) -> str:
+    """What to ask a token service for before reading."""
+    return f"repository:{path}:pull"
+
+
+def push_scope(path: str) -> str:
+    """What to ask a token service for before writing."""
+    return f"repository:{path}:pull,push"

@@ -1,0 +1,391 @@
+"""The image room's front: what the API, containers, builds and the cluster ask for."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from argosy.errors import Conflict, InvalidArgument, NotFound
+from argosyd.events import EventBus
+from argosyd.images import manifest as manifests
+from argosyd.images import oci_config, reference, transfer
+from argosyd.images.content import ContentStore
+from argosyd.images.index import ImageIndex
+from argosyd.images.layers import LayerStore
+from argosyd.images.manifest import Descriptor, Index, Manifest, Platform, parse_platform
+from argosyd.images.model import Credentials, HistoryEntry, Image, ImageConfig, NewLayer, ProgressSink
+from argosyd.images.oci_config import ConfigDocument, chain_id
+from argosyd.images.reference import Reference
+from argosyd.snapshots.model import Snapshotter
+from argosyd.state.database import Database
+from argosyd.units import Timestamp
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What a removal took away; `space` in bytes."""
+
+    untagged: tuple[str, ...] = ()
+    deleted: tuple[str, ...] = ()
+    space: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """What a pull brought."""
+
+    image: Image
+    digest: str
+    reference: Reference
+    up_to_date: bool
+
+
+class ImageService:
+    """Implements `images.model.ImageSource`."""
+
+    def __init__(
+        self,
+        content: ContentStore,
+        snapshots: Snapshotter,
+        database: Database,
+        events: EventBus,
+        platform: Platform,
+        insecure: Iterable[str] = (),
+    ) -> None:
+        self.content = content
+        self.index = ImageIndex(database)
+        self.layers = LayerStore(content, snapshots, database)
+        self._snapshots = snapshots
+        self._events = events
+        self._platform = platform
+        self._insecure = tuple(insecure)
+        self._puller = transfer.Puller(content, self.layers)
+        self._pusher = transfer.Pusher(content, database)
+        self._users: dict[str, set[str]] = defaultdict(set)
+        self._collecting = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Reads the index; deletes blobs that nothing names."""
+        await self.content.start()
+        await self.index.start()
+        await self.layers.start()
+        await self._collect()
+
+    async def close(self) -> None:
+        """Nothing is held open between calls."""
+
+    # -- asking -------------------------------------------------------------------------------------------------
+
+    async def resolve(self, reference_or_id: str) -> Image:
+        """See `ImageSource.resolve`."""
+        return self.index.resolve(reference_or_id)
+
+    def all(self) -> list[Image]:
+        """Every image, the newest first."""
+        return self.index.all()
+
+    def manifest(self, image: Image) -> Manifest:
+        """The manifest of an image as it is stored. Blocking."""
+        parsed = manifests.parse(self.content.read(image.manifest_digest))
+        if isinstance(parsed, Index):
+            raise NotFound(f"image {image.id} has an index where its manifest should be", kind="image", id=image.id)
+        return parsed
+
+    def document(self, image: Image) -> ConfigDocument:
+        """The config of an image as it is stored. Blocking."""
+        return oci_config.parse(self.content.read(image.id))
+
+    def history(self, image: Image) -> list[tuple[HistoryEntry, int]]:
+        """The steps an image was made by with what each takes, the newest first. Blocking."""
+        document = self.document(image)
+        remaining = iter(document.diff_ids)
+        entries = [(h, 0 if h.empty_layer else self.layers.layer_size(next(remaining, ""))) for h in document.history]
+        return entries[::-1]
+
+    def in_use(self, image_id: str, user: str) -> None:
+        """See `ImageSource.in_use`."""
+        self._users[image_id].add(user)
+
+    def release(self, user: str) -> None:
+        """See `ImageSource.release`."""
+        for users in self._users.values():
+            users.discard(user)
+
+    def users(self, image_id: str) -> frozenset[str]:
+        """Who needs an image."""
+        return frozenset(self._users.get(image_id, ()))
+
+    async def ensure_unpacked(self, image: Image) -> None:
+        """See `ImageSource.ensure_unpacked`."""
+        if image.chain_id and not await self._snapshots.exists(image.chain_id):
+            manifest = await asyncio.to_thread(self.manifest, image)
+            await self.layers.unpack_all(image.layers, manifest.layers)
+
+    # -- registries ---------------------------------------------------------------------------------------------
+
+    async def pull(
+        self,
+        reference: str,
+        *,
+        platform: str = "",
+        credentials: Credentials | None = None,
+        progress: ProgressSink | None = None,
+    ) -> Image:
+        """See `ImageSource.pull`."""
+        return (await self.pull_one(reference, platform, credentials, progress)).image
+
+    async def pull_one(
+        self, text: str, platform: str, credentials: Credentials | None, progress: ProgressSink | None
+    ) -> Pulled:
+        """As `pull`, telling also whether anything changed."""
+        wanted = reference.parse(text).with_default_tag()
+        chosen = parse_platform(platform, self._platform)
+        sink = progress or (lambda _: None)
+        with self.content.lease() as held:
+            async with transfer.connect(wanted.domain, credentials, self._insecure) as client:
+                fetched = await self._puller.fetch(client, wanted, chosen, held, sink)
+            names = [f"{wanted.repository}@{fetched.digest}"]
+            if wanted.tag and not wanted.digest:
+                names.append(str(replace(wanted, digest="")))
+            before = {name: self.index.target(name) for name in names}
+            image = await self._record(fetched.config, fetched.manifest_digest, fetched.manifest, names)
+        unchanged = all(target == image.id for target in before.values())
+        if not unchanged:
+            await self._snapshots.sync()
+        self._events.publish("image", "pull", wanted.familiar, name=wanted.familiar_repository)
+        return Pulled(image, fetched.digest, wanted, unchanged)
+
+    async def tags(self, text: str, credentials: Credentials | None) -> list[Reference]:
+        """Every tag that a repository has in its registry."""
+        wanted = reference.parse(text)
+        async with transfer.connect(wanted.domain, credentials, self._insecure) as client:
+            found = await client.tags(wanted, f"repository:{wanted.path}:pull")
+        return [replace(wanted, tag=tag, digest="") for tag in found]
+
+    async def push(
+        self, text: str, credentials: Credentials | None, progress: ProgressSink
+    ) -> tuple[Reference, str, int]:
+        """Sends the image a reference names to the registry it names; tells the manifest's digest and size."""
+        wanted = reference.parse(text).with_default_tag()
+        image = self.index.resolve(str(wanted))
+        manifest = await asyncio.to_thread(self.manifest, image)
+        parsed = [reference.parse(name) for name in image.repo_digests]
+        sources = sorted({p.path for p in parsed if p.domain == wanted.domain and p.path != wanted.path})
+        with self.content.lease(blobs_of(image, manifest)) as held:
+            async with transfer.connect(wanted.domain, credentials, self._insecure) as client:
+                digest, size = await self._pusher.push(client, wanted, manifest, sources, held, progress)
+            await self.index.put(image, [f"{wanted.repository}@{digest}"])
+        self._events.publish("image", "push", wanted.familiar, name=wanted.familiar_repository)
+        return wanted, digest, size
+
+    # -- making -------------------------------------------------------------------------------------------------
+
+    async def _record(
+        self, document: ConfigDocument, manifest_digest: str, manifest: Manifest, names: Sequence[str]
+    ) -> Image:
+        image = Image(
+            id=manifest.config.digest,
+            manifest_digest=manifest_digest,
+            created=document.created,
+            size=self.layers.size(document.diff_ids),
+            os=document.os or "linux",
+            architecture=document.architecture,
+            variant=document.variant,
+            author=document.author,
+            config=document.config,
+            layers=document.diff_ids,
+            chain_id=chain_id(document.diff_ids),
+        )
+        return await self.index.put(image, names)
+
+    async def add_layer(self, tar: AsyncIterator[bytes]) -> NewLayer:
+        """See `ImageSource.add_layer`."""
+        with self.content.ingest() as ingest:
+            ingest.open()
+            async for piece in tar:
+                await asyncio.to_thread(ingest.write, piece)
+            digest = await asyncio.to_thread(ingest.commit)
+            size = ingest.offset
+        await self.layers.note_size(digest, size)
+        return NewLayer(digest, digest, manifests.OCI_LAYER, size)
+
+    async def create(
+        self,
+        *,
+        base: Image | None,
+        layers: Sequence[NewLayer],
+        config: ImageConfig,
+        history: Sequence[HistoryEntry],
+        reference: str = "",
+        author: str = "",
+        platform: str = "",
+    ) -> Image:
+        """See `ImageSource.create`. `platform` is the base's, or the host's, when empty."""
+        old_layers: tuple[Descriptor, ...] = ()
+        old: ConfigDocument | None = None
+        if base is not None:
+            old = await asyncio.to_thread(self.document, base)
+            old_layers = (await asyncio.to_thread(self.manifest, base)).layers
+        chosen = parse_platform(platform, self._platform)
+        document = ConfigDocument(
+            architecture=old.architecture if old else chosen.architecture,
+            os=old.os if old else chosen.os,
+            variant=old.variant if old else chosen.variant,
+            config=config,
+            diff_ids=(*(old.diff_ids if old else ()), *(layer.diff_id for layer in layers)),
+            history=(*(old.history if old else ()), *history),
+            created=Timestamp(time.time_ns()),
+            author=author or (old.author if old else ""),
+        )
+        return await self.store(document, (*old_layers, *(_descriptor(n) for n in layers)), reference)
+
+    async def store(self, document: ConfigDocument, layers: Sequence[Descriptor], name: str) -> Image:
+        """Writes config and manifest of layers whose blobs are here, unpacks what is not, and names the image."""
+        names = [str(_with_tag(name))] if name else []
+        with self.content.lease(d.digest for d in layers) as held:
+            data = oci_config.to_bytes(document)
+            config_digest = await asyncio.to_thread(self.content.put, data)
+            held.add(config_digest)
+            manifest = Manifest(Descriptor(manifests.OCI_CONFIG, config_digest, len(data)), tuple(layers))
+            manifest_digest = await asyncio.to_thread(self.content.put, manifest.to_bytes())
+            held.add(manifest_digest)
+            await self.layers.unpack_all(document.diff_ids, manifest.layers)
+            return await self._record(document, manifest_digest, manifest, names)
+
+    async def adopt(self, manifest_digest: str, names: Sequence[str]) -> Image:
+        """Records an image whose blobs were brought here by other means (an archive, a peer). DataLoss, NotFound."""
+        manifest = await asyncio.to_thread(lambda: manifests.parse(self.content.read(manifest_digest)))
+        if isinstance(manifest, Index):
+            chosen = manifests.choose(manifest.manifests, self._platform, manifest_digest)
+            return await self.adopt(chosen.digest, names)
+        document = oci_config.parse(await asyncio.to_thread(self.content.read, manifest.config.digest))
+        await self.layers.unpack_all(document.diff_ids, manifest.layers)
+        return await self._record(document, manifest_digest, manifest, names)
+
+    async def tag(self, source: str, target: str) -> None:
+        """One more name. NotFound, InvalidArgument."""
+        image = self.index.resolve(source)
+        name = _with_tag(target)
+        if name.digest:
+            raise InvalidArgument(f"cannot tag as {target!r}: a digest is not a tag", kind="reference", id=target)
+        await self.index.put(image, [str(name)])
+        self._events.publish("image", "tag", image.id, name=name.familiar)
+
+    # -- removing -----------------------------------------------------------------------------------------------
+
+    async def remove(self, text: str, *, force: bool = False) -> Removed:
+        """Takes a name away, and the image with its last one. NotFound, Conflict."""
+        image = self.index.resolve(text)
+        name = self._name_meant(text, image)
+        if name and (len(image.repo_tags) > 1 or (len(image.repo_tags) == 1 and name not in image.repo_tags)):
+            return await self._untag(image, name)
+        if not name and len({reference.parse(t).repository for t in image.repo_tags}) > 1 and not force:
+            raise Conflict(
+                f"unable to delete {_short(image)} (must be forced): the image has names in several repositories",
+                kind="image", id=image.id, reason="SEVERAL_NAMES",
+            )  # fmt: skip
+        self._refuse_used(image, force, by_name=bool(name))
+        if name and self.users(image.id):
+            return await self._untag(image, name)
+        return await self._delete(image)
+
+    def _name_meant(self, text: str, image: Image) -> str:
+        """The full name a user wrote; "" when it was an id."""
+        try:
+            parsed = reference.parse(text).with_default_tag()
+        except InvalidArgument:
+            return ""
+        full = f"{parsed.repository}@{parsed.digest}" if parsed.digest else str(parsed)
+        return full if self.index.target(full) == image.id else ""
+
+    def _refuse_used(self, image: Image, force: bool, *, by_name: bool) -> None:
+        users = sorted(self.users(image.id))
+        running = [u for u in users if u.startswith("running:")]
+        if not users or (force and not running) or (force and by_name):
+            return
+        who = (running or users)[0].partition(":")[2][:12]
+        state = "running container" if running else "container"
+        raise Conflict(
+            f"unable to remove {_short(image)}: {state} {who} is using it: remove the container first"
+            + ("" if running else ", or force it"),
+            kind="image", id=image.id, reason="IN_USE",
+        )  # fmt: skip
+
+    async def _untag(self, image: Image, name: str) -> Removed:
+        await self.index.unname(name)
+        familiar = reference.parse(name).familiar
+        self._events.publish("image", "untag", image.id, name=familiar)
+        return Removed(untagged=(familiar,))
+
+    async def _delete(self, image: Image) -> Removed:
+        await self.index.remove(image.id)
+        untagged = tuple(reference.parse(n).familiar for n in (*image.repo_tags, *image.repo_digests))
+        deleted = [image.id, *await self._drop_snapshots(image)]
+        _, space = await self._collect()
+        self._events.publish("image", "delete", image.id)
+        return Removed(untagged, tuple(deleted), space)
+
+    async def _drop_snapshots(self, image: Image) -> Sequence[str]:
+        """Removes the image's snapshots from the top down, as far as nobody else stands on them."""
+        others = {chain_id(i.layers[:n]) for i in self.index.all() for n in range(1, len(i.layers) + 1)}
+        dropped = []
+        for depth in range(len(image.layers), 0, -1):
+            chain = chain_id(image.layers[:depth])
+            if chain in others:
+                break
+            try:
+                await self._snapshots.remove(chain)
+            except Conflict:
+                break
+            dropped.append(chain)
+        return dropped
+
+    async def prune(self, *, all_unused: bool, keep: Iterable[str] = ()) -> Removed:
+        """Removes images without a tag, or every one that nothing uses; `keep` are ids to leave."""
+        kept, results = set(keep), []
+        for image in self.index.all():
+            if image.id in kept or self.users(image.id) or (image.repo_tags and not all_unused):
+                continue
+            results.append(await self._delete(image))
+        return Removed(
+            tuple(n for r in results for n in r.untagged),
+            tuple(d for r in results for d in r.deleted),
+            sum(r.space for r in results),
+        )
+
+    async def _collect(self) -> tuple[Sequence[str], int]:
+        """Deletes blobs that no image needs."""
+        async with self._collecting:
+            roots: set[str] = set()
+            for image in self.index.all():
+                roots |= await asyncio.to_thread(self._roots, image)
+            roots |= await self._pusher.packed_of(roots)
+            return await self.content.collect(roots)
+
+    def _roots(self, image: Image) -> set[str]:
+        names = {n.partition("@")[2] for n in image.repo_digests}
+        try:
+            return {*blobs_of(image, self.manifest(image)), *names}
+        except NotFound:
+            # Its manifest is lost: the snapshots still serve containers, so keep what is known.
+            return {image.id, image.manifest_digest, *names}
+
+
+def blobs_of(image: Image, manifest: Manifest) -> list[str]:
+    """Digests of everything an image is made of, the manifest first."""
+    return [image.manifest_digest, manifest.config.digest, *(layer.digest for layer in manifest.layers)]
+
+
+def _descriptor(layer: NewLayer) -> Descriptor:
+    return Descriptor(layer.media_type, layer.digest, layer.size)
+
+
+def _with_tag(text: str) -> Reference:
+    return reference.parse(text).with_default_tag()
+
+
+def _short(image: Image) -> str:
+    return image.id.removeprefix("sha256:")[:12]
