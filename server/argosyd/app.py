@@ -18,12 +18,13 @@ from typing import Protocol
 from grpc import aio
 
 from argosy.errors import Conflict
-from argosy.v1 import cluster_pb2_grpc, nodes_pb2, nodes_pb2_grpc, system_pb2_grpc
+from argosy.v1 import cluster_pb2_grpc, images_pb2_grpc, nodes_pb2, nodes_pb2_grpc, system_pb2_grpc
 from argosy_cluster.addresses import own_address
 from argosy_cluster.cluster import Cluster
 from argosy_cluster.forwarding import ForwardInterceptor
 from argosy_cluster.parts import PeerOf
 from argosyd.api.cluster import ClusterServicer
+from argosyd.api.images import ImagesServicer
 from argosyd.api.interceptors import ErrorInterceptor
 from argosyd.api.nodes import NodesServicer
 from argosyd.api.server import ApiServer, Registrar
@@ -31,7 +32,13 @@ from argosyd.api.system import SystemServicer
 from argosyd.config import Config
 from argosyd.events import EventBus
 from argosyd.host import facts
+from argosyd.images.archive import Archiver
+from argosyd.images.content import ContentStore
+from argosyd.images.importer import Importer
+from argosyd.images.manifest import Platform
+from argosyd.images.service import ImageService
 from argosyd.member import OWN_LINKS, EngineFacts, membership_of, public_part
+from argosyd.snapshots.overlay import OverlaySnapshotter
 from argosyd.state.database import Database
 from argosyd.system import Census, Identity, Pruners
 
@@ -80,12 +87,30 @@ class Engine:
         self._stack.callback(events.close)
         services: list[tuple[str, Registrar]] = []
 
-        # Rooms, each after those it needs: images, snapshots, network, volumes, containers, build, cluster.
+        # Rooms, each after those it needs: snapshots, images, network, volumes, containers, build, cluster.
+
+        host = facts.look()
+        snapshots = OverlaySnapshotter(config.data_dir / "snapshots", database)
+        await self._open(snapshots)
+        images = ImageService(
+            ContentStore(config.data_dir / "content"),
+            snapshots,
+            database,
+            events,
+            Platform("linux", host.architecture),
+            config.insecure_registries,
+        )
+        await self._open(images)
+        archiver = Archiver(images, events, config.data_dir / "scratch")
+        images_api = ImagesServicer(images, Importer(images, events), archiver)
+        services.append(("argosy.v1.Images", lambda s: images_pb2_grpc.add_ImagesServicer_to_server(images_api, s)))
 
         cluster = await self._start_cluster(services)
 
-        identity = Identity(await _engine_id(database), "overlay", "crun", facts.look())
-        census = Census(container_states=dict, images=lambda: 0, membership=lambda: membership_of(cluster))
+        identity = Identity(await _engine_id(database), "overlay", "crun", host)
+        census = Census(
+            container_states=dict, images=lambda: len(images.index), membership=lambda: membership_of(cluster)
+        )
         system = SystemServicer(config, identity, events, census, Pruners())
         services.append(("argosy.v1.System", lambda s: system_pb2_grpc.add_SystemServicer_to_server(system, s)))
         await self._open(ApiServer(config, services, [ForwardInterceptor(cluster)]))

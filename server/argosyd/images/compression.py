@@ -58,7 +58,7 @@ class _Gzip:
                     data = self._inner.unused_data.lstrip(b"\0")
                     self._inner = isal_zlib.decompressobj(_GZIP_WINDOW)
                     self._between = True
-        except (zlib.error, EOFError):
+        except (isal_zlib.error, zlib.error, EOFError):  # type: ignore[misc]
             raise _damaged() from None
         return bytes(out)
 
@@ -82,8 +82,31 @@ class _Zstd:
         pass
 
 
-def decompressor(head: bytes) -> Decompressor:
-    """The right one for a stream that begins with `head` (4 bytes or more)."""
+class AutoDecompressor:
+    """Unpacks whatever comes: gzip, zstd, or bytes as they are."""
+
+    def __init__(self) -> None:
+        self._head = b""
+        self._inner: Decompressor | None = None
+
+    def feed(self, data: bytes) -> bytes:
+        """The next piece. DataLoss."""
+        if self._inner is None:
+            self._head += data
+            if len(self._head) < 4:
+                return b""
+            data, self._inner = self._head, _choose(self._head)
+        return self._inner.feed(data)
+
+    def finish(self) -> bytes:
+        """What is left at the end. DataLoss when the stream stops in its middle."""
+        if self._inner is None:
+            return self._head
+        self._inner.finish()
+        return b""
+
+
+def _choose(head: bytes) -> Decompressor:
     if head.startswith(_GZIP_MAGIC):
         return _Gzip()
     if head.startswith(_ZSTD_MAGIC):
@@ -93,21 +116,12 @@ def decompressor(head: bytes) -> Decompressor:
 
 def decompress(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """A whole stream, unpacked. DataLoss. Blocking."""
-    unpack: Decompressor | None = None
-    head = b""
+    unpacker = AutoDecompressor()
     for piece in pieces:
-        if unpack is None:
-            head += piece
-            if len(head) < 4:
-                continue
-            unpack, piece = decompressor(head), head
-        if out := unpack.feed(piece):
+        if out := unpacker.feed(piece):
             yield out
-    if unpack is None:
-        if head:
-            yield head
-        return
-    unpack.finish()
+    if out := unpacker.finish():
+        yield out
 
 
 def gzip_stream(pieces: Iterable[bytes], level: int = 1) -> Iterator[bytes]:

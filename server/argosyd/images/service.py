@@ -287,9 +287,17 @@ class ImageService:
                 f"unable to delete {_short(image)} (must be forced): the image has names in several repositories",
                 kind="image", id=image.id, reason="SEVERAL_NAMES",
             )  # fmt: skip
-        self._refuse_used(image, force, by_name=bool(name))
-        if name and self.users(image.id):
-            return await self._untag(image, name)
+        users = sorted(self.users(image.id))
+        if users and not force:
+            who = users[0].partition(":")[2][:12]
+            raise Conflict(
+                f"unable to remove {_short(image)} (must be forced): container {who} is using it",
+                kind="image", id=image.id, reason="IN_USE",
+            )  # fmt: skip
+        if users:
+            # Its containers keep it; it goes with `image prune` once they are gone.
+            gone = [await self._untag(image, n) for n in image.repo_tags]
+            return Removed(untagged=tuple(n for r in gone for n in r.untagged))
         return await self._delete(image)
 
     def _name_meant(self, text: str, image: Image) -> str:
@@ -300,19 +308,6 @@ class ImageService:
             return ""
         full = f"{parsed.repository}@{parsed.digest}" if parsed.digest else str(parsed)
         return full if self.index.target(full) == image.id else ""
-
-    def _refuse_used(self, image: Image, force: bool, *, by_name: bool) -> None:
-        users = sorted(self.users(image.id))
-        running = [u for u in users if u.startswith("running:")]
-        if not users or (force and not running) or (force and by_name):
-            return
-        who = (running or users)[0].partition(":")[2][:12]
-        state = "running container" if running else "container"
-        raise Conflict(
-            f"unable to remove {_short(image)}: {state} {who} is using it: remove the container first"
-            + ("" if running else ", or force it"),
-            kind="image", id=image.id, reason="IN_USE",
-        )  # fmt: skip
 
     async def _untag(self, image: Image, name: str) -> Removed:
         await self.index.unname(name)

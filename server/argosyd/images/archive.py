@@ -1,0 +1,242 @@
+"""`save` and `load`: images as one tar, an OCI image layout that also has Docker's manifest.json.
+
+OCI image spec, image-layout.md; Docker's "docker-archive" as every `docker load` reads it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tarfile
+import tempfile
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from argosy.errors import DataLoss, InvalidArgument
+from argosyd.events import EventBus
+from argosyd.images import manifest as manifests
+from argosyd.images import oci_config, reference
+from argosyd.images.compression import AutoDecompressor
+from argosyd.images.content import CHUNK, ContentStore, check_digest, disk_error
+from argosyd.images.manifest import Descriptor, Manifest
+from argosyd.images.model import Image, Progress, ProgressSink
+from argosyd.images.service import ImageService, blobs_of
+
+_REF_NAME = "org.opencontainers.image.ref.name"
+_IMAGE_NAME = "io.containerd.image.name"
+_MAX_JSON = 16 << 20
+
+
+def _header(name: str, size: int) -> bytes:
+    member = tarfile.TarInfo(name)
+    member.size, member.mode = size, 0o644
+    return member.tobuf(tarfile.PAX_FORMAT)
+
+
+def _whole(name: str, data: bytes) -> bytes:
+    return _header(name, len(data)) + data + bytes(-len(data) % tarfile.BLOCKSIZE)
+
+
+class Archiver:
+    """Writes and reads image archives."""
+
+    def __init__(self, images: ImageService, events: EventBus, scratch: Path) -> None:
+        """`scratch` is a directory on the data disk for what comes in."""
+        self._images = images
+        self._events = events
+        self._scratch = scratch
+
+    # -- save ---------------------------------------------------------------------------------------------------
+
+    async def save(self, names: Sequence[str]) -> AsyncGenerator[bytes, None]:
+        """The archive of images by name or id. NotFound before the first byte."""
+        chosen = [(self._images.index.resolve(n), n) for n in names]
+        found = [(i, await asyncio.to_thread(self._images.manifest, i), _tags_meant(n, i)) for i, n in chosen]
+        digests = dict.fromkeys(d for image, manifest, _ in found for d in blobs_of(image, manifest))
+        with self._images.content.lease(digests):
+            yield _whole("oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
+            for digest in digests:
+                yield _header(_blob_path(digest), size := self._images.content.size(digest))
+                async for piece in self._images.content.stream(digest):
+                    yield piece
+                yield bytes(-size % tarfile.BLOCKSIZE)
+            yield _whole("index.json", json.dumps(self._index(found)).encode())
+            yield _whole("manifest.json", json.dumps(_docker_manifest(found)).encode())
+            yield bytes(2 * tarfile.BLOCKSIZE)
+        for image, _, _ in found:
+            self._events.publish("image", "save", image.id)
+
+    def _index(self, found: Sequence[tuple[Image, Manifest, Sequence[str]]]) -> dict[str, Any]:
+        entries = []
+        for image, manifest, tags in found:
+            descriptor = Descriptor(
+                manifest.media_type, image.manifest_digest, self._images.content.size(image.manifest_digest)
+            ).to_json()
+            descriptor["platform"] = {"os": image.os, "architecture": image.architecture}
+            annotated = [
+                {**descriptor, "annotations": {_REF_NAME: reference.parse(t).tag, _IMAGE_NAME: t}} for t in tags
+            ]
+            entries += annotated or [descriptor]
+        return {"schemaVersion": 2, "mediaType": manifests.OCI_INDEX, "manifests": entries}
+
+    # -- load ---------------------------------------------------------------------------------------------------
+
+    async def load(self, stream: AsyncIterator[bytes], sink: ProgressSink) -> list[Image]:
+        """The images of an archive, OCI's or Docker's. InvalidArgument (no such archive), DataLoss (wrong digest)."""
+        self._scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.NamedTemporaryFile(dir=self._scratch, prefix="load-") as file:
+            unpacker = AutoDecompressor()
+            try:
+                async for piece in stream:
+                    await asyncio.to_thread(file.write, unpacker.feed(piece))
+                await asyncio.to_thread(file.write, unpacker.finish())
+                file.flush()
+            except OSError as error:
+                raise disk_error(error, "loading an archive") from None
+            with self._images.content.lease() as held:
+                found = await asyncio.to_thread(self._read, Path(file.name), held, sink)
+                images = [await self._adopt(manifest, names) for manifest, names in found]
+        for image in images:
+            self._events.publish("image", "load", image.id)
+        return images
+
+    async def _adopt(self, manifest_digest: str, names: Sequence[str]) -> Image:
+        return await self._images.adopt(manifest_digest, [str(reference.parse(n).with_default_tag()) for n in names])
+
+    def _read(self, path: Path, held: set[str], sink: ProgressSink) -> list[tuple[str, list[str]]]:
+        try:
+            with tarfile.open(path) as tar:
+                members = {m.name.removeprefix("./"): m for m in tar if m.isfile() or m.issym() or m.islnk()}
+                if "index.json" in members:
+                    return list(self._read_oci(tar, members, held, sink))
+                if "manifest.json" in members:
+                    return list(self._read_docker(tar, members, held, sink))
+        except (tarfile.TarError, EOFError):
+            raise InvalidArgument(
+                "this is no image archive: it is no tar", kind="archive", reason="BAD_ARCHIVE"
+            ) from None
+        raise InvalidArgument(
+            "this is no image archive: it has neither index.json nor manifest.json (`argosy import` takes plain trees)",
+            kind="archive", reason="BAD_ARCHIVE",
+        )  # fmt: skip
+
+    def _read_oci(
+        self, tar: tarfile.TarFile, members: dict[str, tarfile.TarInfo], held: set[str], sink: ProgressSink
+    ) -> Iterator[tuple[str, list[str]]]:
+        for name, member in members.items():
+            parts = name.split("/")
+            if len(parts) == 3 and parts[0] == "blobs":
+                digest = f"{parts[1]}:{parts[2]}"
+                check_digest(digest)
+                _store_member(self._images.content, tar, member, digest, held, sink)
+        document = manifests.load_json(_small(tar, members["index.json"]), "index.json")
+        by_digest: dict[str, list[str]] = {}
+        for entry in document.get("manifests") or []:
+            annotations = entry.get("annotations") or {} if isinstance(entry, dict) else {}
+            digest = str(entry.get("digest", "")) if isinstance(entry, dict) else ""
+            check_digest(digest)
+            names = by_digest.setdefault(digest, [])
+            name = str(annotations.get(_IMAGE_NAME) or annotations.get(_REF_NAME) or "")
+            # A ref.name may be a bare tag, which names no repository.
+            if name and ("/" in name or ":" in name):
+                names.append(name)
+        yield from by_digest.items()
+
+    def _read_docker(
+        self, tar: tarfile.TarFile, members: dict[str, tarfile.TarInfo], held: set[str], sink: ProgressSink
+    ) -> Iterator[tuple[str, list[str]]]:
+        try:
+            entries = json.loads(_small(tar, members["manifest.json"]))
+        except ValueError:
+            raise DataLoss("manifest.json of the archive is not valid JSON", kind="archive") from None
+        for entry in entries if isinstance(entries, list) else []:
+            data = _small(tar, _member(members, str(entry.get("Config", ""))))
+            config = oci_config.parse(data)
+            paths = [str(p) for p in entry.get("Layers") or []]
+            if len(paths) != len(config.diff_ids):
+                raise DataLoss("the archive has more or fewer layers than its config names", kind="archive")
+            config_digest = self._images.content.put(data)
+            held.add(config_digest)
+            layers = []
+            for path in paths:
+                member = _member(members, path)
+                digest = _store_member(self._images.content, tar, member, "", held, sink)
+                layers.append(
+                    Descriptor(_layer_type(self._images.content, digest), digest, self._images.content.size(digest))
+                )
+            manifest = Manifest(Descriptor(manifests.OCI_CONFIG, config_digest, len(data)), tuple(layers))
+            manifest_digest = self._images.content.put(manifest.to_bytes())
+            held.add(manifest_digest)
+            yield manifest_digest, [str(t) for t in entry.get("RepoTags") or []]
+
+
+def _layer_type(content: ContentStore, digest: str) -> str:
+    with open(content.path(digest), "rb") as file:
+        return manifests.OCI_LAYER_GZIP if file.read(2) == b"\x1f\x8b" else manifests.OCI_LAYER
+
+
+def _member(members: dict[str, tarfile.TarInfo], name: str) -> tarfile.TarInfo:
+    member = members.get(name.removeprefix("./"))
+    if member is None:
+        raise DataLoss(f"the archive lacks {name!r}, which its manifest names", kind="archive", reason="BAD_ARCHIVE")
+    return member
+
+
+def _small(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    file = tar.extractfile(member)
+    if file is None or member.size > _MAX_JSON:
+        raise DataLoss(f"{member.name!r} in the archive is no document", kind="archive", reason="BAD_ARCHIVE")
+    return file.read()
+
+
+def _store_member(
+    content: ContentStore,
+    tar: tarfile.TarFile,
+    member: tarfile.TarInfo,
+    digest: str,
+    held: set[str],
+    sink: ProgressSink,
+) -> str:
+    file = tar.extractfile(member)
+    if file is None:
+        raise DataLoss(f"{member.name!r} in the archive is no file", kind="archive", reason="BAD_ARCHIVE")
+    if digest and content.exists(digest):
+        held.add(digest)
+        return digest
+    with content.ingest() as ingest:
+        ingest.open()
+        while data := file.read(CHUNK):
+            ingest.write(data)
+            sink(Progress(member.name.rpartition("/")[2][:12], "Loading layer", ingest.offset, member.size))
+        if digest and ingest.digest != digest:
+            raise DataLoss(f"blob {digest} of the archive is {ingest.digest}: it is damaged", kind="blob", id=digest)
+        stored = ingest.commit()
+    held.add(stored)
+    return stored
+
+
+def _blob_path(digest: str) -> str:
+    algorithm, digits = check_digest(digest)
+    return f"blobs/{algorithm}/{digits}"
+
+
+def _tags_meant(text: str, image: Image) -> Sequence[str]:
+    """The tags saved with an image: the one it was asked for by, or all of a repository; none for an id."""
+    try:
+        wanted = reference.parse(text)
+    except InvalidArgument:
+        return ()
+    full = str(wanted.with_default_tag())
+    return (full,) if full in image.repo_tags else ()
+
+
+def _docker_manifest(found: Sequence[tuple[Image, Manifest, Sequence[str]]]) -> list[dict[str, Any]]:
+    return [
+        {
+            "Config": _blob_path(manifest.config.digest),
+            "RepoTags": [reference.parse(t).familiar for t in tags] or None,
+            "Layers": [_blob_path(layer.digest) for layer in manifest.layers],
+        }
+        for _, manifest, tags in found
+    ]
