@@ -13,7 +13,8 @@ from argosyd.api.convert import duration_from_proto, from_proto, to_proto
 from argosyd.containers import listing
 from argosyd.containers.attach import TerminalSize
 from argosyd.containers.cell import Cell
-from argosyd.containers.model import ContainerSpec
+from argosyd.containers.commit import CommitOptions
+from argosyd.containers.model import ContainerSpec, Resources, RestartPolicy
 from argosyd.containers.room import Containers
 from argosyd.containers.view import view
 
@@ -130,6 +131,39 @@ class ContainersServicer(StreamCalls, containers_pb2_grpc.ContainersServicer):
         size = TerminalSize(request.size.rows, request.size.cols)
         self._room.attacher.resize(self._room.find(request.container), size)
         return pb.ResizeContainerResponse()
+
+    async def Top(self, request: pb.TopRequest, context: Any) -> pb.TopResponse:
+        """See the proto."""
+        found = await self._room.observer.top(self._room.find(request.container), request.ps_args)
+        return pb.TopResponse(titles=found.titles, processes=[pb.TopRow(fields=row) for row in found.rows])
+
+    async def Diff(self, request: pb.DiffRequest, context: Any) -> pb.DiffResponse:
+        """See the proto."""
+        changes = await self._room.observer.diff(self._room.find(request.container))
+        return pb.DiffResponse(changes=[to_proto(change, pb.Change) for change in changes])
+
+    async def Commit(self, request: pb.CommitRequest, context: Any) -> pb.CommitResponse:
+        """See the proto."""
+        options = CommitOptions(
+            reference=request.reference,
+            author=request.author,
+            message=request.message,
+            changes=tuple(request.changes),
+            pause=not request.no_pause,
+        )
+        return pb.CommitResponse(id=await self._room.committer.commit(self._room.find(request.container), options))
+
+    async def Update(self, request: pb.UpdateContainerRequest, context: Any) -> pb.UpdateContainerResponse:
+        """See the proto."""
+        resources = from_proto(request.resources, Resources) if request.HasField("resources") else None
+        policy = from_proto(request.restart_policy, RestartPolicy) if request.HasField("restart_policy") else None
+        warnings = await self._room.changer.update(self._room.find(request.container), resources, policy)
+        return pb.UpdateContainerResponse(warnings=warnings)
+
+    async def Prune(self, request: pb.PruneContainersRequest, context: Any) -> pb.PruneContainersResponse:
+        """See the proto."""
+        deleted, freed = await self._room.changer.prune([(f.key, f.value) for f in request.filters])
+        return pb.PruneContainersResponse(deleted=deleted, space_reclaimed=freed)
 
 
 def _timeout(request: Any) -> float | None:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from argosy.errors import InvalidArgument
 from argosy.v1 import containers_pb2 as pb
-from argosyd.api.convert import from_proto, timestamp_from_proto, timestamp_to_proto
+from argosyd.api.convert import from_proto, timestamp_from_proto, timestamp_to_proto, to_proto
 from argosyd.containers.attach import TerminalSize
 from argosyd.containers.cell import Exit
 from argosyd.containers.exec import ExecRequest
@@ -144,6 +144,40 @@ class StreamCalls:
             yield pb.ExecResponse(exit=pb.Exit(code=ended.code, error=ended.error))
         finally:
             started.close()
+
+    async def Stats(self, request: pb.StatsRequest, context: Any) -> AsyncIterator[pb.StatsResponse]:
+        """See the proto."""
+        room, names = self._room, list(request.containers)
+        named = [room.find(name) for name in names]
+        choose = (lambda: named) if names else (lambda: list(room.index))
+        async for readings in room.observer.stats(choose, stream=request.stream):
+            yield pb.StatsResponse(stats=[to_proto(reading, pb.ContainerStats) for reading in readings])
+
+    async def CopyOut(self, request: pb.CopyOutRequest, context: Any) -> AsyncIterator[pb.CopyOutResponse]:
+        """See the proto."""
+        cell, copier = self._room.find(request.container), self._room.copier
+        found = await copier.stat(cell, request.path, follow=request.follow_link)
+        yield pb.CopyOutResponse(stat=to_proto(found, pb.PathStat))
+        async for data in copier.pack(cell, request.path, follow=request.follow_link):
+            yield pb.CopyOutResponse(data=data)
+
+    async def CopyIn(self, requests: AsyncIterator[pb.CopyInRequest], context: Any) -> pb.CopyInResponse:
+        """See the proto."""
+        start = await first(requests, "copy")
+        cell = self._room.find(start.container)
+
+        async def data() -> AsyncIterator[bytes]:
+            async for request in requests:
+                if request.data:
+                    yield request.data
+
+        await self._room.copier.unpack(cell, start.path, data(), owners=start.archive, keep_dirs=start.no_overwrite_dir)
+        return pb.CopyInResponse()
+
+    async def Export(self, request: pb.ExportRequest, context: Any) -> AsyncIterator[pb.ExportResponse]:
+        """See the proto."""
+        async for data in self._room.copier.export(self._room.find(request.container)):
+            yield pb.ExportResponse(data=data)
 
 
 def _attach_output(stdout: bool, data: bytes) -> pb.AttachResponse:

@@ -65,6 +65,8 @@ class Cell:
     restart: asyncio.Task[None] | None = None
     """The start that a restart policy has put off."""
     backoff: float = 0.0
+    adopted: bool = False
+    """Whether its present run was started by an earlier daemon."""
 
     @property
     def id(self) -> str:

@@ -76,6 +76,7 @@ class Lifecycle:
             finished_at=Timestamp(0),
             exit_code=0,
         )
+        cell.adopted = False
         self.watch(cell, run)
         s.tell(cell, "start")
         for follower in self.followers:

@@ -98,6 +98,7 @@ class Restorer:
             attachment = s.doors.network.attachment(cell.id)
             if attachment is not None:
                 cell.change(endpoints=attachment.endpoints, ports=attachment.ports)
+            cell.adopted = True
             self._lifecycle.watch(cell, run)
             for follower in self._lifecycle.followers:
                 follower.started(cell, run)

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 from argosyd.containers.attach import Attacher
 from argosyd.containers.cell import Cell
+from argosyd.containers.change import Changer
+from argosyd.containers.commit import Committer
 from argosyd.containers.control import Control
+from argosyd.containers.copy import Copier
 from argosyd.containers.create import Creator
 from argosyd.containers.exec import Execs
+from argosyd.containers.health import HealthChecker
 from argosyd.containers.index import Index
 from argosyd.containers.lifecycle import Lifecycle
 from argosyd.containers.logs.format import Entry
 from argosyd.containers.logs.keeper import LogKeeper
 from argosyd.containers.logs.reader import Query, read
+from argosyd.containers.observe import Observer
 from argosyd.containers.paths import Layout
 from argosyd.containers.restore import Restorer
 from argosyd.containers.rooms import Doors, Shared
+from argosyd.containers.roots import Roots
 from argosyd.containers.spec import facts
 from argosyd.containers.store import ContainerStore
 from argosyd.containers.tasks import TaskSet
@@ -53,6 +60,10 @@ class Containers:
         self.control: Control
         self.attacher: Attacher
         self.execs: Execs
+        self.copier: Copier
+        self.observer: Observer
+        self.changer: Changer
+        self.committer: Committer
         self.shared: Shared
 
     async def start(self) -> None:
@@ -77,7 +88,12 @@ class Containers:
         self.attacher = Attacher(shared, self.lifecycle)
         self.execs = Execs(shared)
         keeper = LogKeeper(shared)
-        self.lifecycle.followers.append(keeper)
+        self.lifecycle.followers += [keeper, HealthChecker(shared, self.execs)]
+        self.copier = Copier(Roots(shared))
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        self.observer = Observer(shared, memory)
+        self.changer = Changer(shared, self.control)
+        self.committer = Committer(shared, self.control)
         restorer = Restorer(shared, self.lifecycle, self.creator)
         await restorer.restore()
         for cell in self.index:

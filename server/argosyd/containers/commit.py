@@ -1,0 +1,83 @@
+"""`commit`: an image made of a container."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+from argosyd.containers.cell import Cell
+from argosyd.containers.control import Control
+from argosyd.containers.model import ContainerSpec, ContainerState
+from argosyd.containers.rooms import Shared
+from argosyd.containers.spec.process import merge_environment
+from argosyd.images.changes import apply as apply_changes
+from argosyd.images.model import HistoryEntry, ImageConfig
+from argosyd.units import Timestamp
+
+
+def committed_config(image: ImageConfig, spec: ContainerSpec) -> ImageConfig:
+    """The image's config with what the container was run with on top."""
+    volumes = dict.fromkeys((*image.volumes, *(m.target for m in spec.mounts if not m.source)))
+    return replace(
+        image,
+        user=spec.user or image.user,
+        env=tuple(merge_environment(image.env, spec.env)),
+        entrypoint=spec.entrypoint if spec.override_entrypoint else image.entrypoint,
+        cmd=spec.command or (() if spec.override_entrypoint else image.cmd),
+        working_dir=spec.working_dir or image.working_dir,
+        labels={**image.labels, **spec.labels},
+        stop_signal=spec.stop_signal or image.stop_signal,
+        exposed_ports=tuple(dict.fromkeys((*image.exposed_ports, *spec.exposed_ports))),
+        volumes=tuple(volumes),
+        health_check=spec.health_check or image.health_check,
+        on_build=(),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class CommitOptions:
+    """What `commit` takes besides the container."""
+
+    reference: str = ""
+    author: str = ""
+    message: str = ""
+    changes: tuple[str, ...] = ()
+    pause: bool = True
+
+
+class Committer:
+    """Makes images of containers."""
+
+    def __init__(self, shared: Shared, control: Control) -> None:
+        self._s = shared
+        self._control = control
+
+    async def commit(self, cell: Cell, options: CommitOptions) -> str:
+        """Makes an image of it and tells the image's id. InvalidArgument (reference, change)."""
+        s, images = self._s, self._s.doors.images
+        config = apply_changes(committed_config(cell.definition.image, cell.definition.spec), options.changes)
+        base = await images.resolve(cell.definition.image_id)
+        paused = options.pause and cell.state.status.state is ContainerState.RUNNING
+        if paused:
+            await self._control.pause(cell)
+        try:
+            layer = await images.add_layer(s.doors.snapshots.diff(cell.id))
+        finally:
+            if paused and cell.state.status.state is ContainerState.PAUSED:
+                await self._control.unpause(cell)
+        entry = HistoryEntry(
+            created=Timestamp(time.time_ns()),
+            created_by=" ".join(cell.definition.args),
+            comment=options.message,
+            author=options.author,
+        )
+        image = await images.create(
+            base=base,
+            layers=(layer,),
+            config=config,
+            history=(entry,),
+            reference=options.reference,
+            author=options.author,
+        )
+        s.tell(cell, "commit", comment=options.message, imageID=image.id, imageRef=options.reference)
+        return image.id
