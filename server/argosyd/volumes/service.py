@@ -1,0 +1,371 @@
+"""The room of volumes: makes, finds, lends and removes them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import posixpath
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from argosy.errors import AlreadyExists, ArgosyError, Conflict, InvalidArgument, NotFound
+from argosyd.events import EventBus
+from argosyd.state.database import Database
+from argosyd.system import Pruned, PruneFilters, Usage
+from argosyd.units import Timestamp
+from argosyd.volumes import filters, local
+from argosyd.volumes.model import Mount, MountType, ResolvedMount, Volume
+from argosyd.volumes.store import Entry, State, VolumeStore
+
+log = logging.getLogger(__name__)
+
+PROPAGATIONS = ("", "private", "rprivate", "shared", "rshared", "slave", "rslave")
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeView:
+    """A volume and who has it. `size` in bytes, -1 when not asked for."""
+
+    volume: Volume
+    containers: tuple[str, ...]
+    size: int = -1
+
+
+class Volumes:
+    """See `VolumeSource`; besides it, what `argosy volume` asks for."""
+
+    def __init__(
+        self, root: Path, database: Database, events: EventBus, clock: Callable[[], int] = time.time_ns
+    ) -> None:
+        self._driver = local.LocalDriver(root)
+        self._store = VolumeStore(database)
+        self._events = events
+        self._clock = clock
+        self._locks: dict[str, tuple[asyncio.Lock, list[None]]] = {}
+
+    async def start(self) -> None:
+        """Finishes or undoes what a crash left half done. The record decides: what it does not know is deleted."""
+        self._driver.start()
+        await self._store.load()
+        for entry in self._store:
+            name = entry.volume.name
+            if entry.state in (State.MAKING, State.REMOVING):
+                await self._driver.remove(name)
+                await self._store.delete(entry)
+            elif entry.state is State.FILLING:
+                await self._undo_fill(entry)
+        known = {entry.volume.name for entry in self._store}
+        for name in self._driver.names() - known:
+            await self._driver.remove(name)
+
+    async def close(self) -> None:
+        """Mounts stay: containers that run on use them."""
+
+    @asynccontextmanager
+    async def _locked(self, name: str) -> AsyncIterator[None]:
+        """Holds one volume's lock; a lock that nobody waits for is forgotten."""
+        lock, users = self._locks.setdefault(name, (asyncio.Lock(), []))
+        users.append(None)
+        try:
+            async with lock:
+                yield
+        finally:
+            users.pop()
+            if not users:
+                del self._locks[name]
+
+    # -- what `argosy volume` asks for --------------------------------------------------------------------------
+
+    async def create(
+        self, name: str = "", driver: str = "", labels: Mapping[str, str] | None = None,
+        options: Mapping[str, str] | None = None,
+    ) -> Volume:  # fmt: skip
+        """Makes a volume; the one there is when it is equal. InvalidArgument, AlreadyExists."""
+        entry = await self._create(name, driver, dict(labels or {}), dict(options or {}), strict=True)
+        return entry.volume
+
+    async def _create(
+        self, name: str, driver: str, labels: Mapping[str, str], options: Mapping[str, str], *,
+        strict: bool = False, user: tuple[str, str] | None = None,
+    ) -> Entry:  # fmt: skip
+        """`strict`: a volume that is there must have these options; else only if some are given. `user` gets it."""
+        driver = driver or "local"
+        if driver != "local":
+            raise InvalidArgument(
+                f'error looking up volume plugin {driver}: plugin "{driver}" not found: only "local" is here',
+                kind="volume-driver",
+                id=driver,
+                reason="NO_SUCH_DRIVER",
+            )
+        anonymous = not name
+        name = name or secrets.token_hex(32)
+        local.check_name(name)
+        local.check_options(options)
+        async with self._locked(name):
+            entry = self._store.get(name)
+            if entry is None:
+                volume = Volume(
+                    name=name, driver=driver, mountpoint=str(self._driver.path(name)),
+                    created=Timestamp(self._clock()), labels=labels, options=options, anonymous=anonymous,
+                )  # fmt: skip
+                entry = await self._make(volume)
+            elif entry.volume.options != options and (strict or options):
+                raise AlreadyExists(
+                    f"create {name}: conflict: volume name must be unique: it exists with other options",
+                    kind="volume",
+                    id=name,
+                    reason="VOLUME_DIFFERS",
+                )
+            if user is not None:
+                await self._store.use(user[0], [(entry, user[1])])
+        return entry
+
+    async def _make(self, volume: Volume) -> Entry:
+        entry = await self._store.insert(volume)
+        try:
+            self._driver.create(volume.name)
+            await self._store.set_state(entry, State.READY)
+        except BaseException:
+            await asyncio.shield(self._discard(entry))
+            raise
+        self._events.publish("volume", "create", volume.name, driver=volume.driver)
+        return entry
+
+    async def _discard(self, entry: Entry) -> None:
+        await self._driver.remove(entry.volume.name)
+        await self._store.delete(entry)
+
+    def _get(self, name: str) -> Entry:
+        entry = self._store.get(name)
+        if entry is None or entry.state is State.REMOVING:
+            raise NotFound(f"get {name}: no such volume", kind="volume", id=name)
+        return entry
+
+    def inspect(self, name: str) -> VolumeView:
+        """One volume. NotFound."""
+        entry = self._get(name)
+        return VolumeView(entry.volume, tuple(entry.containers))
+
+    async def list(self, wanted: Sequence[tuple[str, str]] = (), *, size: bool = False) -> list[VolumeView]:
+        """Volumes that pass the filters, sorted by name. InvalidArgument (filter)."""
+        passes = filters.parse(wanted, filters.LIST_KEYS)
+        found = [e for e in self._store if e.state is not State.REMOVING and passes(e)]
+        found.sort(key=lambda e: e.volume.name)
+        return [
+            VolumeView(
+                e.volume,
+                tuple(e.containers),
+                await asyncio.to_thread(self._driver.size, e.volume.name) if size else -1,
+            )
+            for e in found
+        ]
+
+    async def remove(self, name: str, *, force: bool = False) -> None:
+        """Deletes a volume with its data. NotFound (unless `force`), Conflict (a container has it)."""
+        async with self._locked(name):
+            if self._store.get(name) is None and force:
+                return
+            entry = self._get(name)
+            if entry.uses:
+                raise Conflict(
+                    f"remove {name}: volume is in use - [{', '.join(entry.containers)}]",
+                    kind="volume",
+                    id=name,
+                    reason="VOLUME_IN_USE",
+                )
+            await self._remove(entry)
+
+    async def _remove(self, entry: Entry) -> None:
+        await self._store.set_state(entry, State.REMOVING)
+        await asyncio.shield(self._discard(entry))
+        self._events.publish("volume", "destroy", entry.volume.name, driver=entry.volume.driver)
+
+    async def prune(self, wanted: PruneFilters = (), *, all: bool = False) -> Pruned:
+        """Removes what no container has: anonymous ones, with `all` named ones too."""
+        passes = filters.parse(wanted, filters.PRUNE_KEYS)
+        deleted: list[str] = []
+        freed = 0
+        for entry in self._store:
+            name = entry.volume.name
+            if not (all or entry.volume.anonymous) or not passes(entry):
+                continue
+            async with self._locked(name):
+                if entry.uses or self._store.get(name) is not entry or entry.state is not State.READY:
+                    continue
+                freed += await asyncio.to_thread(self._driver.size, name)
+                await self._remove(entry)
+                deleted.append(name)
+        return Pruned(deleted, freed)
+
+    async def usage(self) -> Usage:
+        """What volumes take, for `system df`."""
+        views = await self.list(size=True)
+        free = sum(v.size for v in views if not v.containers)
+        active = sum(1 for v in views if v.containers)
+        return Usage("volumes", len(views), active, sum(v.size for v in views), free)
+
+    # -- what containers ask for: VolumeSource ------------------------------------------------------------------
+
+    async def resolve(
+        self,
+        container_id: str,
+        mounts: Sequence[Mount],
+        image_volumes: Sequence[str],
+        rootfs: AbstractAsyncContextManager[Path],
+    ) -> tuple[ResolvedMount, ...]:
+        """See `VolumeSource.resolve`."""
+        wanted = [_checked(m) for m in mounts]
+        targets = [m.target for m in wanted]
+        if double := next((t for t in targets if targets.count(t) > 1), None):
+            raise InvalidArgument(f"Duplicate mount point: {double}", kind="mount", id=double, reason="DUPLICATE_MOUNT")
+        wanted += [
+            Mount(MountType.VOLUME, target)
+            for target in dict.fromkeys(_clean(v) for v in image_volumes)
+            if target not in targets
+        ]
+        try:
+            return await self._resolve(container_id, wanted, rootfs)
+        except BaseException:
+            await asyncio.shield(self.release(container_id, remove_anonymous=True))
+            raise
+
+    async def _resolve(
+        self, container: str, wanted: Sequence[Mount], rootfs: AbstractAsyncContextManager[Path]
+    ) -> tuple[ResolvedMount, ...]:
+        resolved: list[ResolvedMount] = []
+        to_fill: list[tuple[Entry, str]] = []
+        for mount in wanted:
+            if mount.type is not MountType.VOLUME:
+                resolved.append(await asyncio.to_thread(_resolve_plain, mount))
+                continue
+            entry = await self._create(
+                mount.source, mount.volume_driver, mount.volume_labels, mount.volume_options,
+                user=(container, mount.target),
+            )  # fmt: skip
+            volume = entry.volume
+            if volume.options:
+                async with self._locked(volume.name):
+                    await self._driver.mount(volume.name, volume.options)
+            if not mount.no_copy:
+                to_fill.append((entry, mount.target))
+            resolved.append(
+                ResolvedMount(
+                    MountType.VOLUME, mount.target, volume.mountpoint, volume.name,
+                    read_only=mount.read_only, propagation=mount.propagation, anonymous=volume.anonymous,
+                )
+            )  # fmt: skip
+        to_fill = [(e, t) for e, t in to_fill if self._driver.empty(e.volume.name)]
+        if to_fill:
+            async with rootfs as root:
+                for entry, target in to_fill:
+                    await self._fill(entry, root, target)
+        return tuple(resolved)
+
+    async def _fill(self, entry: Entry, root: Path, target: str) -> None:
+        """Copies the image's content; a copy that was cut off leaves the volume empty."""
+        async with self._locked(entry.volume.name):
+            if not self._driver.empty(entry.volume.name):
+                return
+            await self._store.set_state(entry, State.FILLING)
+            try:
+                await self._driver.fill(entry.volume.name, root, target)
+                await self._store.set_state(entry, State.READY)
+            except BaseException:
+                await asyncio.shield(self._undo_fill(entry))
+                raise
+
+    async def _undo_fill(self, entry: Entry) -> None:
+        await asyncio.to_thread(self._driver.clear, entry.volume.name)
+        await self._store.set_state(entry, State.READY)
+
+    async def mounted(self, container_id: str) -> None:
+        """See `VolumeSource.mounted`."""
+        for entry, target in self._store.of(container_id):
+            volume = entry.volume
+            async with self._locked(volume.name):
+                await self._driver.mount(volume.name, volume.options)
+            self._events.publish("volume", "mount", volume.name, container=container_id, destination=target)
+
+    async def release(self, container_id: str, *, remove_anonymous: bool) -> None:
+        """See `VolumeSource.release`. A file system that was mounted for a volume goes with its last container."""
+        had = self._store.of(container_id)
+        if not had:
+            return
+        await self._store.release(container_id)
+        for entry in {e.volume.name: e for e, _ in had}.values():
+            name = entry.volume.name
+            self._events.publish("volume", "unmount", name, container=container_id, driver=entry.volume.driver)
+            async with self._locked(name):
+                if entry.uses or self._store.get(name) is not entry:
+                    continue
+                try:
+                    if remove_anonymous and entry.volume.anonymous:
+                        await self._remove(entry)
+                    elif entry.volume.options:
+                        await self._driver.unmount(name)
+                except (OSError, ArgosyError) as error:
+                    # The container must go all the same; `start` or `prune` takes what stays.
+                    log.warning("volume %s could not be cleaned up: %s", name, error)
+
+
+def _clean(target: str) -> str:
+    return posixpath.normpath("/" + target.lstrip("/"))
+
+
+def _checked(mount: Mount) -> Mount:
+    """The mount with a clean target. InvalidArgument."""
+    if not mount.target.startswith("/"):
+        raise InvalidArgument(
+            f"invalid mount path: '{mount.target}' mount path must be absolute", kind="mount", id=mount.target
+        )
+    target = _clean(mount.target)
+    if target == "/":
+        raise InvalidArgument("invalid specification: destination can't be '/'", kind="mount", id=target)
+    if mount.propagation not in PROPAGATIONS:
+        raise InvalidArgument(
+            f"invalid propagation mode {mount.propagation!r}: use one of {', '.join(PROPAGATIONS[1:])}",
+            kind="mount",
+            id=target,
+        )
+    return replace(mount, target=target)
+
+
+def _resolve_plain(mount: Mount) -> ResolvedMount:
+    """A bind or tmpfs mount."""
+    if mount.type is MountType.BIND:
+        if not mount.source.startswith("/"):
+            raise InvalidArgument(
+                f"invalid mount path: '{mount.source}': the source of a bind mount must be an absolute path",
+                kind="mount",
+                id=mount.source,
+            )
+        _require_source(mount)
+    return ResolvedMount(
+        mount.type, mount.target, mount.source if mount.type is MountType.BIND else "",
+        read_only=mount.read_only, propagation=mount.propagation,
+        tmpfs_size=mount.tmpfs_size, tmpfs_mode=mount.tmpfs_mode,
+    )  # fmt: skip
+
+
+def _require_source(mount: Mount) -> None:
+    source = Path(mount.source)
+    if source.exists():
+        return
+    if mount.create_source and not source.is_symlink():
+        try:
+            source.mkdir(parents=True, mode=0o755)
+            return
+        except OSError as error:
+            raise InvalidArgument(
+                f"error while creating mount source path '{source}': {error.strerror}", kind="mount", id=mount.source
+            ) from None
+    raise NotFound(
+        f'invalid mount config for type "bind": bind source path does not exist: {source}',
+        kind="mount",
+        id=mount.source,
+        reason="BIND_SOURCE_MISSING",
+    )
