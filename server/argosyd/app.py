@@ -18,7 +18,7 @@ from typing import Protocol
 from grpc import aio
 
 from argosy.errors import Conflict
-from argosy.v1 import cluster_pb2_grpc, images_pb2_grpc, nodes_pb2, nodes_pb2_grpc, system_pb2_grpc
+from argosy.v1 import cluster_pb2_grpc, images_pb2_grpc, nodes_pb2, nodes_pb2_grpc, system_pb2_grpc, volumes_pb2_grpc
 from argosy_cluster.addresses import own_address
 from argosy_cluster.cluster import Cluster
 from argosy_cluster.forwarding import ForwardInterceptor
@@ -29,6 +29,7 @@ from argosyd.api.interceptors import ErrorInterceptor
 from argosyd.api.nodes import NodesServicer
 from argosyd.api.server import ApiServer, Registrar
 from argosyd.api.system import SystemServicer
+from argosyd.api.volumes import VolumesServicer
 from argosyd.config import Config
 from argosyd.events import EventBus
 from argosyd.host import facts
@@ -41,6 +42,7 @@ from argosyd.member import OWN_LINKS, EngineFacts, membership_of, public_part
 from argosyd.snapshots.overlay import OverlaySnapshotter
 from argosyd.state.database import Database
 from argosyd.system import Census, Identity, Pruners
+from argosyd.volumes.service import Volumes
 
 log = logging.getLogger("argosyd")
 
@@ -104,14 +106,21 @@ class Engine:
         archiver = Archiver(images, events, config.data_dir / "scratch")
         images_api = ImagesServicer(images, Importer(images, events), archiver)
         services.append(("argosy.v1.Images", lambda s: images_pb2_grpc.add_ImagesServicer_to_server(images_api, s)))
+        volumes = Volumes(config.data_dir / "volumes", database, events)
+        await self._open(volumes)
+        volumes_api = VolumesServicer(volumes)
+        services.append(("argosy.v1.Volumes", lambda s: volumes_pb2_grpc.add_VolumesServicer_to_server(volumes_api, s)))
 
         cluster = await self._start_cluster(services)
 
         identity = Identity(await _engine_id(database), "overlay", "crun", host)
         census = Census(
-            container_states=dict, images=lambda: len(images.index), membership=lambda: membership_of(cluster)
+            container_states=dict,
+            images=lambda: len(images.index),
+            membership=lambda: membership_of(cluster),
+            usages=[volumes.usage],
         )
-        system = SystemServicer(config, identity, events, census, Pruners())
+        system = SystemServicer(config, identity, events, census, Pruners(volumes=volumes.prune))
         services.append(("argosy.v1.System", lambda s: system_pb2_grpc.add_SystemServicer_to_server(system, s)))
         await self._open(ApiServer(config, services, [ForwardInterceptor(cluster)]))
         log.info("serving", extra={"facts": {"listen": ",".join(config.listeners)}})
