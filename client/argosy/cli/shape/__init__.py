@@ -1,0 +1,1 @@
+"""Objects as Docker's `inspect` shows them, as far as people script with them."""
