@@ -27,14 +27,27 @@ def _look(root: Path, mounts: Sequence[ResolvedMount], path: str) -> int | None:
     return found.st_mode if found else None
 
 
+def _is_mount(mounts: Sequence[ResolvedMount], path: str) -> bool:
+    return any(posixpath.normpath(path) == posixpath.normpath(m.target) for m in mounts)
+
+
 def explain(
     message: str, *, id: str, command: str, cwd: str, env: Sequence[str], root: Path,
     mounts: Sequence[ResolvedMount] = (),
 ) -> ArgosyError:  # fmt: skip
     """Looks the command up as the runtime did. The facts decide; the runtime's words are only shown.
 
-    COMMAND_NOT_FOUND when it is nowhere, COMMAND_NOT_EXECUTABLE when it is there but may not be run.
+    INVALID_WORKING_DIR when there is no such directory to run in, COMMAND_NOT_FOUND when the command is nowhere,
+    COMMAND_NOT_EXECUTABLE when it is there but may not be run.
     """
+    directory = _look(root, mounts, posixpath.normpath(cwd))
+    if not (_is_mount(mounts, cwd) if directory is None else stat.S_ISDIR(directory)):
+        return InvalidArgument(
+            f"the working directory {cwd} is not in the container: {message}",
+            kind="container",
+            id=id,
+            reason="INVALID_WORKING_DIR",
+        )
     if "/" in command:
         candidates = [posixpath.normpath(posixpath.join(cwd, command))]
     else:

@@ -19,7 +19,7 @@ from argosyd.containers.rooms import Shared
 from argosyd.containers.spec import users
 from argosyd.containers.spec.builder import Request, build
 from argosyd.network.model import Attachment, AttachRequest, PortMapping
-from argosyd.runtime.inroot import read_text_in_root
+from argosyd.runtime.inroot import make_dirs_in_root, read_text_in_root
 from argosyd.runtime.monitor import Log, Monitored, Stdio
 from argosyd.runtime.oci import RuntimeFailed
 from argosyd.runtime.proc import PidFd, ProcessGone
@@ -93,6 +93,7 @@ class Launcher:
             # One cause at a time is what a person can act on.
             raise errors.exceptions[0] from None
         root, attachment = mounting.result(), attaching.result()
+        _make_working_dir(cell, root)
         config = self._config(cell, root, attachment, bundle)
         (bundle / "config.json").write_text(json.dumps(config))
         cell.change(endpoints=attachment.endpoints, ports=attachment.ports)
@@ -197,6 +198,22 @@ class Launcher:
                 mounts=cell.definition.mounts,
             ) from None  # fmt: skip
         return run
+
+
+def _make_working_dir(cell: Cell, root: Path) -> None:
+    """Makes the working directory when the image lacks it, as Docker does; below a mount it is the user's to make."""
+    path = cell.definition.spec.working_dir or cell.definition.image.working_dir
+    if not path or any(path == m.target or path.startswith(m.target + "/") for m in cell.definition.mounts):
+        return
+    try:
+        make_dirs_in_root(root, path)
+    except OSError as error:
+        raise InvalidArgument(
+            f"cannot use {path} as the working directory: {error.strerror}",
+            kind="container",
+            id=cell.id,
+            reason="INVALID_WORKING_DIR",
+        ) from None
 
 
 def _open_run(bundle: Path, made: Monitored) -> Run:

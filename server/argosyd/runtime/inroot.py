@@ -61,3 +61,18 @@ def stat_in_root(root: Path, path: str) -> os.stat_result | None:
         return os.fstat(fd)
     finally:
         os.close(fd)
+
+
+def make_dirs_in_root(root: Path, path: str, mode: int = 0o755) -> None:
+    """Makes a directory and those above it where they are missing, links followed inside the root. OSError."""
+    made = ""
+    for part in path.strip("/").split("/"):
+        above, made = made or "/", f"{made}/{part}"
+        if stat_in_root(root, made) is not None or part in ("", "."):
+            continue
+        parent = open_in_root(root, above, os.O_PATH | os.O_DIRECTORY)
+        try:
+            os.mkdir(part, mode, dir_fd=parent)
+            os.chmod(part, mode, dir_fd=parent)
+        finally:
+            os.close(parent)

@@ -16,7 +16,7 @@ class RuntimeFailed(Exception):
 
 def last_error(output: str) -> str:
     """The last error in what a runtime wrote with `--log-format=json`; its last line when that is no JSON."""
-    lines = [line.strip() for line in output.replace("\\n", "\n").splitlines() if line.strip()]
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
     for line in reversed(lines):
         try:
             entry = json.loads(line)

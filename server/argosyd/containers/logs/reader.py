@@ -103,23 +103,23 @@ class _Follower:
     def seek(self, position: int) -> None:
         os.lseek(self._fd, position, os.SEEK_SET)
 
-    def read(self) -> list[Entry]:
-        """Whole lines that were not read yet; at most a block of them."""
+    def read(self) -> list[Entry] | None:
+        """Whole lines that were not read yet, at most a block of them; None when there is no more for now."""
         if self._fd < 0 and not self.open():
-            return []
+            return None
         data = os.read(self._fd, _BLOCK)
         if not data:
             return self._next_file()
         *lines, self._rest = (self._rest + data).split(b"\n")
         return [entry for line in lines if (entry := parse_line(line)) is not None]
 
-    def _next_file(self) -> list[Entry]:
+    def _next_file(self) -> list[Entry] | None:
         """At the end of the file: when another one took its place, goes on there."""
         try:
             if os.stat(self._log).st_ino == os.fstat(self._fd).st_ino:
-                return []
+                return None
         except FileNotFoundError:
-            return []
+            return None
         os.close(self._fd)
         self._fd, self._rest = -1, b""
         return self.read()
@@ -183,11 +183,10 @@ async def _live(
     last = False
     while True:
         entries = follower.read()
-        wanted = [e for e in entries if _wanted(e, query)]
-        for batch in _batches(wanted):
-            yield batch
-        if entries:
-            if query.until and entries[-1].time > query.until:
+        if entries is not None:
+            for batch in _batches([e for e in entries if _wanted(e, query)]):
+                yield batch
+            if entries and query.until and entries[-1].time > query.until:
                 return
             # A long log must not hold the event loop.
             await asyncio.sleep(0)

@@ -1,0 +1,134 @@
+"""What the runtime room reads from the kernel and from other programs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from argosyd.runtime.cgroups import Cgroups
+from argosyd.runtime.inroot import make_dirs_in_root, read_text_in_root, stat_in_root
+from argosyd.runtime.mountns import CgroupMounts, parse_cgroup_mounts
+from argosyd.runtime.oci import last_error
+from argosyd.runtime.proc import PidFd, ProcessGone, start_time
+from argosyd.runtime.spawn import run
+
+V1 = "30 23 0:26 / /sys/fs/cgroup/cpu,cpuacct rw,relatime shared:9 - cgroup cgroup rw,cpu,cpuacct\n"
+NAMED = "31 23 0:27 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,xattr,name=systemd,release_agent=/x\n"
+UNIFIED = "32 23 0:28 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw,nsdelegate\n"
+PURE = "32 23 0:28 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "mode"),
+    [(V1, "v1"), (V1 + NAMED, "v1"), (V1 + UNIFIED, "hybrid"), (PURE, "v2"), (NAMED + UNIFIED, "v2"), ("", "v1")],
+)
+def test_cgroup_layouts(text: str, mode: str) -> None:
+    assert parse_cgroup_mounts(text).mode == mode
+
+
+def test_controllers_are_found_where_they_are_mounted() -> None:
+    found = parse_cgroup_mounts(V1 + NAMED + UNIFIED)
+    cpu = "/sys/fs/cgroup/cpu,cpuacct"
+    assert found.v1 == {"cpu": cpu, "cpuacct": cpu, "name=systemd": "/sys/fs/cgroup/systemd"}
+    assert found.v2 == "/sys/fs/cgroup/unified"
+
+
+@given(st.text(max_size=200))
+def test_any_mountinfo(text: str) -> None:
+    assert parse_cgroup_mounts(text).mode in ("v1", "v2", "hybrid")
+
+
+def v2(tmp_path: Path) -> tuple[Cgroups, Path]:
+    directory = tmp_path / "argosy" / "c"
+    directory.mkdir(parents=True)
+    return Cgroups("/argosy", CgroupMounts({}, str(tmp_path))), directory
+
+
+def test_usage_on_v2(tmp_path: Path) -> None:
+    cgroups, directory = v2(tmp_path)
+    (directory / "cpu.stat").write_text("usage_usec 5\nuser_usec 3\n")
+    (directory / "memory.current").write_text("100\n")
+    (directory / "memory.stat").write_text("anon 1\ninactive_file 40\n")
+    (directory / "memory.max").write_text("max\n")
+    (directory / "pids.current").write_text("3\n")
+    (directory / "io.stat").write_text("8:0 rbytes=10 wbytes=20 rios=1\n8:16 rbytes=1 wbytes=2\n")
+    usage = cgroups.usage("/argosy/c")
+    assert (usage.cpu_ns, usage.memory, usage.memory_limit, usage.pids) == (5000, 60, 0, 3)
+    assert (usage.block_read, usage.block_write) == (11, 22)
+
+
+def test_usage_of_a_cgroup_that_is_gone_is_nothing(tmp_path: Path) -> None:
+    cgroups, _ = v2(tmp_path)
+    assert cgroups.usage("/argosy/gone").cpu_ns == 0
+    assert cgroups.processes("/argosy/gone") == []
+    assert cgroups.oom_kills("/argosy/gone") == 0
+    assert not cgroups.freeze("/argosy/gone", True)
+
+
+async def test_cgroups_are_removed_with_those_inside(tmp_path: Path) -> None:
+    cgroups, directory = v2(tmp_path)
+    (directory / "inner" / "most").mkdir(parents=True)
+    assert cgroups.list() == {"c"}
+    await cgroups.remove("/argosy/c")
+    assert not cgroups.exists("/argosy/c")
+    cgroups.remove_parent()
+    assert not (tmp_path / "argosy").exists()
+
+
+def test_paths_below_the_parent() -> None:
+    cgroups = Cgroups("argosy/", CgroupMounts({}, "/x"))
+    assert cgroups.path("c") == "/argosy/c"
+    assert cgroups.path("c", "/other") == "/other/c"
+
+
+def test_the_last_error_of_a_runtime() -> None:
+    assert last_error('{"level":"warning","msg":"a"}\n{"msg":"b\\nc","level":"error"}\n') == "b c"
+    assert last_error("plain\nwords\n") == "words"
+    assert last_error("") == "it ended without saying why"
+
+
+@given(st.text(max_size=200))
+def test_any_runtime_output_gives_one_line(text: str) -> None:
+    assert "\n" not in last_error(text)
+
+
+def test_links_cannot_lead_out_of_a_root(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    (root / "etc").mkdir(parents=True)
+    (root / "etc" / "passwd").write_text("inside")
+    (tmp_path / "secret").write_text("outside")
+    (root / "up").symlink_to("../../../../secret")
+    (root / "abs").symlink_to("/etc/passwd")
+    (root / "dir").symlink_to("/..")
+    os.mkfifo(root / "fifo")
+    assert read_text_in_root(root, "/up") == ""
+    assert read_text_in_root(root, "/abs") == "inside"
+    assert read_text_in_root(root, "/dir/etc/passwd") == "inside"
+    assert read_text_in_root(root, "/fifo") == ""
+    assert stat_in_root(root, "/dir/secret") is None
+    make_dirs_in_root(root, "/dir/made/deep")
+    assert (root / "made" / "deep").is_dir()
+    assert not (tmp_path / "made").exists()
+
+
+async def test_a_child_ends_with_its_code_and_output() -> None:
+    result = await run(("/bin/sh", "-c", "echo out; echo err >&2; exit 3"))
+    assert (result.code, result.output) == (3, "out\nerr\n")
+
+
+async def test_a_child_that_takes_too_long_is_killed() -> None:
+    with pytest.raises(TimeoutError):
+        await run(("/bin/sleep", "60"), timeout=0.05)
+
+
+def test_processes_are_named_by_descriptors() -> None:
+    assert start_time(os.getpid()) > 0
+    me = PidFd(os.getpid())
+    assert me.alive()
+    me.close()
+    with pytest.raises(ProcessGone):
+        PidFd(2**22 - 1)
