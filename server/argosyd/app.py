@@ -18,12 +18,21 @@ from typing import Protocol
 from grpc import aio
 
 from argosy.errors import Conflict
-from argosy.v1 import cluster_pb2_grpc, images_pb2_grpc, nodes_pb2, nodes_pb2_grpc, system_pb2_grpc, volumes_pb2_grpc
+from argosy.v1 import (
+    cluster_pb2_grpc,
+    containers_pb2_grpc,
+    images_pb2_grpc,
+    nodes_pb2,
+    nodes_pb2_grpc,
+    system_pb2_grpc,
+    volumes_pb2_grpc,
+)
 from argosy_cluster.addresses import own_address
 from argosy_cluster.cluster import Cluster
 from argosy_cluster.forwarding import ForwardInterceptor
 from argosy_cluster.parts import PeerOf
 from argosyd.api.cluster import ClusterServicer
+from argosyd.api.containers import ContainersServicer
 from argosyd.api.images import ImagesServicer
 from argosyd.api.interceptors import ErrorInterceptor
 from argosyd.api.nodes import NodesServicer
@@ -31,6 +40,8 @@ from argosyd.api.server import ApiServer, Registrar
 from argosyd.api.system import SystemServicer
 from argosyd.api.volumes import VolumesServicer
 from argosyd.config import Config
+from argosyd.containers.room import Containers
+from argosyd.containers.rooms import Doors
 from argosyd.events import EventBus
 from argosyd.host import facts
 from argosyd.images.archive import Archiver
@@ -39,6 +50,7 @@ from argosyd.images.importer import Importer
 from argosyd.images.manifest import Platform
 from argosyd.images.service import ImageService
 from argosyd.member import OWN_LINKS, EngineFacts, membership_of, public_part
+from argosyd.network.bare import BareNetworker
 from argosyd.snapshots.overlay import OverlaySnapshotter
 from argosyd.state.database import Database
 from argosyd.system import Census, Identity, Pruners
@@ -111,16 +123,39 @@ class Engine:
         volumes_api = VolumesServicer(volumes)
         services.append(("argosy.v1.Volumes", lambda s: volumes_pb2_grpc.add_VolumesServicer_to_server(volumes_api, s)))
 
+        network = BareNetworker(config.run_dir)
+        await self._open(network)
+        containers = Containers(
+            data_dir=config.data_dir,
+            run_dir=config.run_dir,
+            cgroup_parent=config.cgroup_parent,
+            runtime=config.runtime,
+            database=database,
+            events=events,
+            doors=Doors(images, snapshots, network, volumes),
+        )
+        await self._open(containers)
+        containers_api = ContainersServicer(containers)
+        services.append(
+            (
+                "argosy.v1.Containers",
+                lambda s: containers_pb2_grpc.add_ContainersServicer_to_server(containers_api, s),
+            )
+        )
+
         cluster = await self._start_cluster(services)
 
-        identity = Identity(await _engine_id(database), "overlay", "crun", host)
+        identity = Identity(await _engine_id(database), "overlay", containers.runtime.name, host)
         census = Census(
-            container_states=dict,
+            container_states=containers.states,
+            components=containers.components,
             images=lambda: len(images.index),
             membership=lambda: membership_of(cluster),
-            usages=[volumes.usage],
+            usages=[containers.usage, volumes.usage],
         )
-        system = SystemServicer(config, identity, events, census, Pruners(volumes=volumes.prune))
+        system = SystemServicer(
+            config, identity, events, census, Pruners(containers=containers.prune, volumes=volumes.prune)
+        )
         services.append(("argosy.v1.System", lambda s: system_pb2_grpc.add_SystemServicer_to_server(system, s)))
         await self._open(ApiServer(config, services, [ForwardInterceptor(cluster)]))
         log.info("serving", extra={"facts": {"listen": ",".join(config.listeners)}})

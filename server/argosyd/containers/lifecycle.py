@@ -51,7 +51,12 @@ class Lifecycle:
                     )
                 return
             cell.backoff = 0.0
-            await self._start(cell, restart_count=0)
+            try:
+                await self._start(cell, restart_count=0)
+            except BaseException:
+                if cell.definition.spec.auto_remove:
+                    await asyncio.shield(self.remove(cell, remove_volumes=True))
+                raise
 
     async def _start(self, cell: Cell, *, restart_count: int) -> None:
         """Starts it with the lock held; everything is given back when that fails."""

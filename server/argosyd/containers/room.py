@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
 from argosyd.containers.attach import Attacher
@@ -35,8 +35,9 @@ from argosyd.events import EventBus
 from argosyd.runtime.cgroups import Cgroups
 from argosyd.runtime.monitor import Conmon
 from argosyd.runtime.oci import OciRuntime
-from argosyd.runtime.probe import choose_runtime, find_conmon, find_init
+from argosyd.runtime.probe import choose_runtime, find_conmon, find_init, version_of
 from argosyd.state.database import Database
+from argosyd.system import Pruned, Usage
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ class Containers:
         self._database, self._events, self._doors = database, events, doors
         self.index = Index()
         self._tasks = TaskSet()
+        self._components: dict[str, str] = {}
         self.runtime: OciRuntime
         self.creator: Creator
         self.lifecycle: Lifecycle
@@ -70,12 +72,14 @@ class Containers:
         """Finds the runtime and brings record and world together. Unavailable when no runtime works."""
         run_dir = self._layout.run_dir
         self.runtime = await choose_runtime(run_dir, self._cgroups, self._wanted_runtime)
+        conmon = find_conmon()
+        self._components = {p.name: await version_of(str(p)) for p in (Path(self.runtime.path), Path(conmon))}
         shared = Shared(
             doors=self._doors,
             layout=self._layout,
             host=facts.look(self._cgroups.mode, find_init()),
             cgroups=self._cgroups,
-            conmon=Conmon(find_conmon(), self.runtime, run_dir),
+            conmon=Conmon(conmon, self.runtime, run_dir),
             store=ContainerStore(self._database),
             index=self.index,
             events=self._events,
@@ -114,6 +118,23 @@ class Containers:
     def states(self) -> Mapping[str, int]:
         """How many containers are in each state."""
         return Counter(cell.state.status.state.value for cell in self.index)
+
+    def components(self) -> Mapping[str, str]:
+        """The programs in use and their versions."""
+        return dict(self._components)
+
+    async def prune(self, filters: Sequence[tuple[str, str]]) -> Pruned:
+        """See `Changer.prune`."""
+        return Pruned(*await self.changer.prune(filters))
+
+    async def usage(self) -> Usage:
+        """What containers' writable snapshots take, for `system df`."""
+        total = free = 0
+        for cell in self.index:
+            size = (await self._doors.snapshots.usage(cell.id)).size
+            total += size
+            free += 0 if cell.running else size
+        return Usage("Containers", len(self.index), sum(c.running for c in self.index), total, free)
 
     async def sizes(self, cell: Cell) -> tuple[int, int]:
         """Bytes of its writable snapshot, and of that with its image."""

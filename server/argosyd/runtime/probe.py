@@ -119,3 +119,10 @@ def find_init() -> str:
     """A static init for `--init`; "" when none is installed."""
     places = ("/usr/libexec/podman/catatonit", "/usr/bin/catatonit", "/usr/bin/tini-static", "/sbin/tini")
     return shutil.which("catatonit") or next((p for p in places if os.access(p, os.X_OK)), "")
+
+
+async def version_of(path: str) -> str:
+    """The version a program tells with --version ("crun version 1.8.1" on its first line); "" when it tells none."""
+    result = await run((path, "--version"), timeout=10)
+    words = result.output.split()
+    return words[2] if len(words) > 2 and words[1] == "version" else ""
