@@ -11,6 +11,20 @@ from argosy.cli.parse.times import read_duration
 from argosy.v1 import common_pb2
 from argosy.v1 import containers_pb2 as pb
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class HealthOptions(Protocol):
+        """Options that say how health is probed."""
+
+        health_cmd: str
+        health_interval: str
+        health_retries: int | None
+        health_start_period: str
+        health_timeout: str
+        no_healthcheck: bool
+
 
 class ContainerOptions(Command):
     """What both take."""
@@ -252,7 +266,7 @@ def port_mappings(entry: str) -> list[common_pb2.PortMapping]:
     ]
 
 
-def health_check(options: ContainerOptions) -> common_pb2.HealthCheck | None:
+def health_check(options: HealthOptions) -> common_pb2.HealthCheck | None:
     """The --health-* options; None when there are none."""
     timing = {
         name: read_duration(value)
