@@ -129,8 +129,6 @@ class StreamCalls:
         cell = self._room.find(start.container)
         started = await self._room.execs.start(cell, from_proto(start, ExecRequest))
         try:
-            if start.HasField("size"):
-                started.resize(TerminalSize(start.size.rows, start.size.cols))
             yield pb.ExecResponse(started=started.id)
             if start.detach:
                 return

@@ -38,6 +38,8 @@ class ExecRequest:
     user: str = ""
     working_dir: str = ""
     privileged: bool = False
+    size: TerminalSize | None = None
+    """The size the terminal has from the start."""
 
 
 class Exec:
@@ -190,6 +192,8 @@ class Execs:
             caps = capabilities.resolve((), (), privileged=True, available=self._s.host.capabilities)
             process["capabilities"] = dict.fromkeys(("bounding", "effective", "permitted"), caps)
         process.update(args=list(request.command), env=env, terminal=request.tty)
+        if request.tty and request.size is not None:
+            process["consoleSize"] = {"height": request.size.rows, "width": request.size.cols}
         if request.working_dir:
             process["cwd"] = request.working_dir
         return process

@@ -1,0 +1,188 @@
+"""A real daemon in a network namespace of its own, with directories and a cgroup parent of its own.
+
+`close` ends it, removes what it made, and raises when something is left of its containers.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+import uuid
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+READY_TIMEOUT = 30.0
+
+
+def python_path() -> str:
+    """PYTHONPATH for children: the three source roots."""
+    return ":".join(str(REPOSITORY / part) for part in ("client", "server", "cluster"))
+
+
+def busybox_tar() -> bytes:
+    """An image's root: the machine's own static busybox with a link for each of its commands."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for directory, mode in (("bin", 0o755), ("etc", 0o755), ("tmp", 0o1777), ("root", 0o700), ("home", 0o755)):
+            info = tarfile.TarInfo(directory)
+            info.type, info.mode = tarfile.DIRTYPE, mode
+            tar.addfile(info)
+        tar.add("/bin/busybox", "bin/busybox")
+        listed = subprocess.run(["/bin/busybox", "--list"], capture_output=True, text=True, check=True).stdout.split()
+        for name in listed:
+            if name != "busybox":
+                info = tarfile.TarInfo(f"bin/{name}")
+                info.type, info.linkname = tarfile.SYMTYPE, "busybox"
+                tar.addfile(info)
+        files = {
+            "etc/passwd": "root:x:0:0:root:/root:/bin/sh\nbob:x:1000:1000:Bob:/home/bob:/bin/sh\n",
+            "etc/group": "root:x:0:\nwheel:x:10:bob\nbob:x:1000:\n",
+        }
+        for name, text in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(text)
+            tar.addfile(info, io.BytesIO(text.encode()))
+    return buffer.getvalue()
+
+
+class Daemon:
+    """One argosyd under test."""
+
+    def __init__(self, *arguments: str, label: str = "t") -> None:
+        self.name = f"argosy-{label}-{uuid.uuid4().hex[:8]}"
+        self.base = Path(tempfile.mkdtemp(prefix=f"{self.name}-"))
+        self.data_dir, self.run_dir = self.base / "data", self.base / "run"
+        self.cgroup_parent = f"/{self.name}"
+        self.arguments = arguments
+        self.process: subprocess.Popen[bytes] | None = None
+        subprocess.run(["ip", "netns", "add", self.name], check=True)
+        self.inside("ip", "link", "set", "lo", "up")
+
+    @property
+    def address(self) -> str:
+        """The API's address."""
+        return f"unix://{self.run_dir}/argosy.sock"
+
+    @property
+    def log(self) -> Path:
+        """What the daemon wrote."""
+        return self.base / "argosyd.log"
+
+    def inside(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Runs a command in the daemon's network namespace."""
+        full = ["nsenter", f"--net=/run/netns/{self.name}", *command]
+        return subprocess.run(full, capture_output=True, text=True, check=check, timeout=60)
+
+    def start(self) -> Daemon:
+        """Starts it and waits until it serves."""
+        options = [f"--data-dir={self.data_dir}", f"--run-dir={self.run_dir}", f"--cgroup-parent={self.cgroup_parent}"]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [
+                    "nsenter",
+                    f"--net=/run/netns/{self.name}",
+                    sys.executable,
+                    "-m",
+                    "argosyd",
+                    *options,
+                    *self.arguments,
+                ],
+                env={**os.environ, "PYTHONPATH": python_path()},
+                stdout=log,
+                stderr=log,
+            )
+        before = self.log.stat().st_size
+        deadline = time.monotonic() + READY_TIMEOUT
+        while time.monotonic() < deadline:
+            if b"serving" in self.log.read_bytes()[before:]:
+                return self
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.01)
+        raise RuntimeError(f"the daemon did not start:\n{self.log.read_text()}")
+
+    def kill(self) -> None:
+        """kill -9."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> None:
+        """SIGTERM; containers stay."""
+        assert self.process is not None
+        self.process.terminate()
+        self.process.wait(timeout=30)
+
+    def restart(self) -> None:
+        """kill -9 and start."""
+        self.kill()
+        self.start()
+
+    def argosy(self, *arguments: str, check: bool = False, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        """Runs the command line."""
+        return subprocess.run(
+            [sys.executable, "-m", "argosy", *arguments],
+            env={**os.environ, "PYTHONPATH": python_path(), "ARGOSY_HOST": self.address},
+            input=stdin,
+            capture_output=True,
+            check=check,
+            timeout=120,
+        )
+
+    def import_busybox(self, name: str = "busybox") -> None:
+        """Makes an image of the machine's busybox."""
+        self.argosy("import", "-", name, stdin=busybox_tar(), check=True)
+
+    def monitors(self) -> list[int]:
+        """Pids of monitors that belong to this daemon and live."""
+        found = []
+        for entry in os.listdir("/proc"):
+            if entry.isdigit():
+                try:
+                    line = Path("/proc", entry, "cmdline").read_bytes()
+                except OSError:
+                    continue
+                if line.startswith(b"/usr/bin/conmon") and str(self.run_dir).encode() in line:
+                    found.append(int(entry))
+        return found
+
+    def leftovers(self) -> dict[str, list[str]]:
+        """Whatever is left in the kernel and on disk of containers; empty when there are none."""
+        assert self.process is not None
+        mountinfo = Path(f"/proc/{self.process.pid}/mountinfo")
+        mounts = mountinfo.read_text().splitlines() if self.process.poll() is None else []
+        cgroups = [str(p) for p in Path("/sys/fs/cgroup").glob(f"*{self.cgroup_parent}/*") if p.is_dir()]
+        cgroups += [str(p) for p in Path("/sys/fs/cgroup").glob(f"{self.cgroup_parent[1:]}/*") if p.is_dir()]
+        found = {
+            "monitors": [str(p) for p in self.monitors()],
+            "mounts": [line for line in mounts if f"{self.base}/" in line],
+            "cgroups": cgroups,
+            "bundles": [p.name for p in self.run_dir.glob("containers/*")],
+            "runtime": [p.name for p in self.run_dir.glob("runtime/*")],
+            "homes": [p.name for p in self.data_dir.glob("containers/*")],
+            "namespaces": [p.name for p in self.run_dir.glob("netns/*")],
+            "consoles": [p.name for p in self.run_dir.glob("conmon-term*")],
+        }
+        return {kind: things for kind, things in found.items() if things}
+
+    def close(self) -> None:
+        """Removes every container, ends the daemon, and everything that was made for it."""
+        try:
+            if self.process is not None and self.process.poll() is None:
+                listed = self.argosy("ps", "-aq", "--no-trunc").stdout.decode().split()
+                if listed:
+                    self.argosy("rm", "-f", "-v", *listed)
+                self.stop()
+        finally:
+            for pid in self.monitors():
+                os.kill(pid, 9)
+            if self.process is not None and self.process.poll() is None:
+                self.kill()
+            subprocess.run(["ip", "netns", "del", self.name], check=False)
+            shutil.rmtree(self.base, ignore_errors=True)
