@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tarfile
@@ -167,9 +169,15 @@ class Daemon:
             "runtime": [p.name for p in self.run_dir.glob("runtime/*")],
             "homes": [p.name for p in self.data_dir.glob("containers/*")],
             "namespaces": [p.name for p in self.run_dir.glob("netns/*")],
+            "snapshots": self._active_snapshots(),
             "consoles": [p.name for p in self.run_dir.glob("conmon-term*")],
         }
         return {kind: things for kind, things in found.items() if things}
+
+    def _active_snapshots(self) -> list[str]:
+        with contextlib.closing(sqlite3.connect(f"file:{self.data_dir}/argosy.db?mode=ro", uri=True)) as database:
+            rows = database.execute("SELECT key FROM snapshots WHERE kind != 'committed'")
+            return [str(row[0]) for row in rows]
 
     def close(self) -> None:
         """Removes every container, ends the daemon, and everything that was made for it."""

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 from grpc import StatusCode, aio
+from tests.harness.containers import Client, collect, until
 from tests.harness.daemon import Daemon
 
-from argosy.v1 import common_pb2, containers_pb2_grpc
+from argosy.v1 import common_pb2
 from argosy.v1 import containers_pb2 as pb
 
 
@@ -30,73 +31,6 @@ def daemon() -> Iterator[Daemon]:
         made.close()
 
 
-class Client:
-    """The bare stub, with what the tests say often."""
-
-    def __init__(self, address: str) -> None:
-        self.channel = aio.insecure_channel(address.replace("unix://", "unix:"))
-        self.stub: Any = containers_pb2_grpc.ContainersStub(self.channel)
-        self.made: list[str] = []
-
-    async def create(self, *command: str, name: str = "", **spec: Any) -> str:
-        spec = {"image": "busybox", "network_mode": "none", **spec}
-        request = pb.CreateContainerRequest(name=name, spec=pb.ContainerSpec(command=command, **spec))
-        id = str((await self.stub.Create(request)).id)
-        self.made.append(id)
-        return id
-
-    async def started(self, *command: str, **spec: Any) -> str:
-        id = await self.create(*command, **spec)
-        await self.stub.Start(pb.StartContainerRequest(container=id))
-        return id
-
-    async def run(self, *command: str, stdin: bytes | None = None, **spec: Any) -> tuple[bytes, bytes, int]:
-        """Create and attach with start, as `argosy run` does; both outputs and the code."""
-        id = await self.create(*command, open_stdin=stdin is not None, stdin_once=True, **spec)
-
-        async def requests() -> AsyncIterator[pb.AttachRequest]:
-            yield pb.AttachRequest(start=pb.AttachStart(container=id, start=True, stdin=stdin is not None))
-            for begin in range(0, len(stdin or b""), 50_000):
-                yield pb.AttachRequest(stdin=(stdin or b"")[begin : begin + 50_000])
-            yield pb.AttachRequest(close_stdin=True)
-
-        return await _collect(self.stub.Attach(requests()))
-
-    async def exec(self, id: str, *command: str, stdin: bytes = b"", **options: Any) -> tuple[bytes, bytes, int]:
-        async def requests() -> AsyncIterator[pb.ExecRequest]:
-            start = pb.ExecStart(container=id, command=command, stdin=bool(stdin), **options)
-            yield pb.ExecRequest(start=start)
-            if stdin:
-                yield pb.ExecRequest(stdin=stdin)
-                yield pb.ExecRequest(close_stdin=True)
-
-        return await _collect(self.stub.Exec(requests()))
-
-    async def inspect(self, id: str) -> pb.Container:
-        return (await self.stub.Inspect(pb.InspectContainerRequest(container=id))).container
-
-    async def logs(self, id: str, **query: Any) -> bytes:
-        parts = [e.data async for r in self.stub.Logs(pb.LogsRequest(container=id, **query)) for e in r.entries]
-        return b"".join(parts)
-
-    async def wait(self, id: str, condition: int = 0) -> int:
-        request = pb.WaitContainerRequest(container=id, condition=condition)  # type: ignore[arg-type]
-        return int((await self.stub.Wait(request)).exit_code)
-
-    async def remove(self, id: str) -> None:
-        await self.stub.Remove(pb.RemoveContainerRequest(container=id, force=True, volumes=True))
-
-
-async def _collect(call: Any) -> tuple[bytes, bytes, int]:
-    out, err = b"", b""
-    async for message in call:
-        out += message.stdout
-        err += message.stderr
-        if message.HasField("exit"):
-            return out, err, message.exit.code
-    raise AssertionError("the stream ended without an exit")
-
-
 @pytest.fixture
 async def client(daemon: Daemon) -> AsyncIterator[Client]:
     made = Client(daemon.address)
@@ -107,14 +41,6 @@ async def client(daemon: Daemon) -> AsyncIterator[Client]:
             with contextlib.suppress(aio.AioRpcError):
                 await made.remove(id)
         await made.channel.close()
-
-
-async def until(what: Any, timeout: float = 15.0) -> Any:
-    """Asks again until the answer is true."""
-    async with asyncio.timeout(timeout):
-        while not (answer := await what()):
-            await asyncio.sleep(0.02)
-    return answer
 
 
 async def test_output_streams_and_exit_code(client: Client) -> None:
@@ -130,7 +56,7 @@ async def test_standard_input_arrives_whole(client: Client) -> None:
 
 
 async def test_a_signal_is_an_exit_code(client: Client) -> None:
-    assert (await client.run("sh", "-c", "kill -9 $$; sleep 9"))[2] in (0, 137)
+    assert (await client.run("sh", "-c", "sh -c 'kill -15 $$'"))[2] == 143
     id = await client.started("sleep", "100")
     await client.stub.Kill(pb.KillContainerRequest(container=id))
     assert await client.wait(id) == 137
@@ -263,7 +189,7 @@ async def test_a_terminal(client: Client) -> None:
         yield pb.AttachRequest(start=pb.AttachStart(container=id, start=True, stdin=True, size=size))
         yield pb.AttachRequest(stdin=b"stty size; exit 7\n")
 
-    out, err, code = await _collect(client.stub.Attach(requests()))
+    out, err, code = await collect(client.stub.Attach(requests()))
     assert b"20 99\r\n" in out
     assert (err, code) == (b"", 7)
 
@@ -308,7 +234,7 @@ async def test_a_late_client_sees_what_comes_and_with_logs_what_was(client: Clie
         yield pb.AttachRequest(start=pb.AttachStart(container=id, stdin=True, logs=True))
         yield pb.AttachRequest(stdin=b"now\n")
 
-    assert await _collect(client.stub.Attach(requests())) == (b"early\nlate now\n", b"", 0)
+    assert await collect(client.stub.Attach(requests())) == (b"early\nlate now\n", b"", 0)
 
 
 async def test_restart_on_failure_gives_up(client: Client) -> None:

@@ -1,0 +1,188 @@
+"""kill -9 of the daemon: what runs goes on, what ended is known, and nothing is left behind wherever it struck."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from grpc import StatusCode, aio
+from tests.harness.containers import Client, until
+from tests.harness.daemon import Daemon
+
+from argosy.v1 import containers_pb2 as pb
+
+
+@pytest.fixture(scope="module")
+def daemon() -> Iterator[Daemon]:
+    made = Daemon(label="restore")
+    try:
+        made.start()
+        made.import_busybox()
+        yield made
+        assert made.leftovers() == {}
+    finally:
+        made.close()
+
+
+@contextlib.asynccontextmanager
+async def connected(daemon: Daemon) -> AsyncIterator[Client]:
+    client = Client(daemon.address)
+    try:
+        yield client
+    finally:
+        await client.channel.close()
+
+
+async def state(client: Client, id: str) -> Any:
+    return (await client.inspect(id)).status
+
+
+async def test_what_runs_goes_on_and_what_ends_is_known(daemon: Daemon) -> None:
+    always = pb.RestartPolicy(condition=pb.RestartPolicy.CONDITION_ALWAYS)
+    async with connected(daemon) as client:
+        ticking = await client.started("sh", "-c", "i=0; while true; do echo $i; i=$((i+1)); usleep 5000; done")
+        ending = await client.started("sh", "-c", "while ! test -e /tmp/end; do usleep 5000; done; exit 7")
+        going = await client.started("sh", "-c", "while ! test -e /tmp/end; do usleep 5000; done", auto_remove=True)
+        again = await client.started("sh", "-c", "usleep 200000; exit 1", restart_policy=always)
+        frozen = await client.started("sleep", "100")
+        await client.stub.Pause(pb.PauseContainerRequest(container=frozen))
+        pid = (await state(client, ticking)).pid
+        pids = [(await state(client, id)).pid for id in (ending, going)]
+    daemon.kill()
+    for other in pids:
+        # As root, through the process's own root: what the container itself could do.
+        Path(f"/proc/{other}/root/tmp/end").touch()
+    async with asyncio.timeout(10):
+        while any(os.path.exists(f"/proc/{other}/root/tmp") for other in pids):
+            await asyncio.sleep(0.02)
+    daemon.start()
+    async with connected(daemon) as client:
+        assert (await state(client, ticking)).pid == pid
+        ended = await state(client, ending)
+        assert (ended.state, ended.exit_code) == (pb.CONTAINER_STATE_EXITED, 7)
+        assert ended.finished_at.ToNanoseconds() > ended.started_at.ToNanoseconds()
+        with pytest.raises(aio.AioRpcError) as gone:
+            await client.inspect(going)
+        assert gone.value.code() == StatusCode.NOT_FOUND
+        assert (await state(client, frozen)).state == pb.CONTAINER_STATE_PAUSED
+
+        async def restarted() -> bool:
+            return int((await state(client, again)).restart_count) >= 1
+
+        await until(restarted)
+        assert (await client.exec(ticking, "echo", "hello"))[0] == b"hello\n"
+        numbers = [int(n) for n in (await client.logs(ticking)).split()]
+        assert numbers == list(range(len(numbers)))
+        await client.stub.Unpause(pb.UnpauseContainerRequest(container=frozen))
+        await client.stub.Kill(pb.KillContainerRequest(container=ticking))
+        assert await client.wait(ticking) == 137
+        for id in (ticking, ending, again, frozen):
+            await client.remove(id)
+    assert daemon.leftovers() == {}
+
+
+async def test_attach_and_exec_after_a_restart(daemon: Daemon) -> None:
+    async with connected(daemon) as client:
+        id = await client.started("sh", "-c", "while read x; do echo got $x; done", open_stdin=True)
+        exec_stream = client.stub.Exec(_endless_exec(id))
+        async for message in exec_stream:
+            if message.stdout:
+                break
+    daemon.restart()
+    async with connected(daemon) as client:
+
+        async def requests() -> AsyncIterator[pb.AttachRequest]:
+            yield pb.AttachRequest(start=pb.AttachStart(container=id, stdin=True))
+            yield pb.AttachRequest(stdin=b"it\n")
+            await asyncio.sleep(100)
+
+        stream = client.stub.Attach(requests())
+        async for message in stream:
+            if message.stdout:
+                assert message.stdout == b"got it\n"
+                break
+        stream.cancel()
+        # The exec of before still runs, and goes with its container.
+        assert b"sleep 77" in (await client.exec(id, "ps"))[0]
+        await client.remove(id)
+    assert daemon.leftovers() == {}
+
+
+async def _endless_exec(id: str) -> AsyncIterator[pb.ExecRequest]:
+    command = ["sh", "-c", "echo here; sleep 77"]
+    yield pb.ExecRequest(start=pb.ExecStart(container=id, command=command))
+    await asyncio.sleep(100)
+
+
+async def test_a_stop_by_the_user_outlives_the_daemon(daemon: Daemon) -> None:
+    unless = pb.RestartPolicy(condition=pb.RestartPolicy.CONDITION_UNLESS_STOPPED)
+    async with connected(daemon) as client:
+        stopped = await client.started("sleep", "100", restart_policy=unless)
+        running = await client.started("sleep", "100", restart_policy=unless)
+        await client.stub.Kill(pb.KillContainerRequest(container=stopped))
+        assert await client.wait(stopped) == 137
+        monitor = int((daemon.run_dir / "containers" / running / "conmon.pid").read_text())
+    daemon.kill()
+    os.kill(monitor, 9)
+    daemon.start()
+    async with connected(daemon) as client:
+
+        async def back() -> bool:
+            return bool((await state(client, running)).state == pb.CONTAINER_STATE_RUNNING)
+
+        await until(back)
+        assert (await state(client, stopped)).state == pb.CONTAINER_STATE_EXITED
+        for id in (stopped, running):
+            await client.remove(id)
+    assert daemon.leftovers() == {}
+
+
+async def test_a_monitor_that_is_killed_takes_its_container_along(daemon: Daemon) -> None:
+    async with connected(daemon) as client:
+        id = await client.started("sleep", "100")
+        os.kill(int((daemon.run_dir / "containers" / id / "conmon.pid").read_text()), 9)
+        assert await asyncio.wait_for(client.wait(id), 10) == 137
+        assert "monitor" in (await state(client, id)).error
+        await client.remove(id)
+    assert daemon.leftovers() == {}
+
+
+# Milliseconds after the request is sent: before, during and after each step of making, starting and removing.
+MOMENTS = [0, 2, 4, 6, 8, 10, 13, 16, 19, 22, 25, 28, 32, 36, 40, 45, 50, 60]
+
+
+async def _ignore(work: Any) -> None:
+    with contextlib.suppress(aio.AioRpcError, asyncio.CancelledError):
+        await work
+
+
+@pytest.mark.parametrize("what", ["create and start", "remove"])
+async def test_killed_at_any_moment_it_leaks_nothing(daemon: Daemon, what: str) -> None:
+    for moment in MOMENTS:
+        async with connected(daemon) as client:
+            if what == "remove":
+                id = await client.started("sleep", "100")
+                task = asyncio.ensure_future(_ignore(client.remove(id)))
+            else:
+                task = asyncio.ensure_future(_ignore(client.run("sleep", "100")))
+            await asyncio.sleep(moment / 1000)
+            daemon.kill()
+            await task
+        daemon.start()
+        async with connected(daemon) as client:
+            listed = (await client.stub.List(pb.ListContainersRequest(all=True))).containers
+            running = [c for c in listed if c.status.state == pb.CONTAINER_STATE_RUNNING]
+            assert len(daemon.monitors()) == len(running), f"after {moment} ms"
+            for container in listed:
+                assert container.status.state in (
+                    pb.CONTAINER_STATE_CREATED, pb.CONTAINER_STATE_RUNNING, pb.CONTAINER_STATE_EXITED,
+                ), f"after {moment} ms"  # fmt: skip
+                if container.status.state == pb.CONTAINER_STATE_RUNNING:
+                    assert (await client.exec(container.id, "true"))[2] == 0
+                await client.remove(container.id)
+        assert daemon.leftovers() == {}, f"after {moment} ms"
