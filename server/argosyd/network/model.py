@@ -142,6 +142,10 @@ class Networker(Protocol):
         """What a running container has, also after a restart of the daemon."""
         ...
 
-    def counters(self, container_id: str) -> tuple[int, int]:
+    async def counters(self, container_id: str) -> tuple[int, int]:
         """Bytes received and sent by a running container."""
+        ...
+
+    async def renamed(self, container_id: str, name: str) -> None:
+        """The container's new name is what others find it by."""
         ...

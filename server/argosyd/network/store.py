@@ -1,0 +1,76 @@
+"""What the network room remembers."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from argosyd import codec
+from argosyd.network.model import AttachRequest, EndpointStatus, Network, PortMapping
+from argosyd.state.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Plugged:
+    """One attachment with the names of its veth pair's ends."""
+
+    status: EndpointStatus
+    host_name: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """Everything one container holds of the network. `owns_namespace` is false for host and container:ID."""
+
+    request: AttachRequest
+    namespace: str
+    owns_namespace: bool = True
+    plugged: tuple[Plugged, ...] = ()
+    ports: tuple[PortMapping, ...] = ()
+
+
+class NetworkStore:
+    """Rows of networks and attachments."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def networks(self) -> list[tuple[Network, str]]:
+        """Every network with its state."""
+        rows = await self._database.read(lambda c: c.execute("SELECT record, state FROM networks").fetchall())
+        return [(codec.loads(Network, row["record"]), row["state"]) for row in rows]
+
+    async def put_network(self, network: Network, state: str) -> None:
+        """Writes one network."""
+        row = (network.id, network.spec.name, codec.dumps(network), state)
+        await self._database.write(
+            lambda c: c.execute("INSERT OR REPLACE INTO networks VALUES (?, ?, ?, ?)", row), durable=True
+        )
+
+    async def remove_network(self, network_id: str) -> None:
+        """Forgets one network."""
+        await self._database.write(
+            lambda c: c.execute("DELETE FROM networks WHERE id = ?", (network_id,)), durable=True
+        )
+
+    async def attachments(self) -> Sequence[tuple[Attached, str]]:
+        """Every attachment with its state."""
+        rows = await self._database.read(lambda c: c.execute("SELECT record, state FROM attachments").fetchall())
+        return [(codec.loads(Attached, row["record"]), row["state"]) for row in rows]
+
+    async def put_attachment(self, attached: Attached, state: str) -> None:
+        """Writes one attachment."""
+        row = (attached.request.container_id, codec.dumps(attached), state)
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.execute("INSERT OR REPLACE INTO attachments VALUES (?, ?, ?)", row)
+
+        await self._database.write(write)
+
+    async def remove_attachment(self, container_id: str) -> None:
+        """Forgets one attachment."""
+        await self._database.write(
+            lambda c: c.execute("DELETE FROM attachments WHERE container_id = ?", (container_id,))
+        )
