@@ -22,6 +22,7 @@ from argosy.v1 import (
     cluster_pb2_grpc,
     containers_pb2_grpc,
     images_pb2_grpc,
+    networks_pb2_grpc,
     nodes_pb2,
     nodes_pb2_grpc,
     system_pb2_grpc,
@@ -35,6 +36,7 @@ from argosyd.api.cluster import ClusterServicer
 from argosyd.api.containers import ContainersServicer
 from argosyd.api.images import ImagesServicer
 from argosyd.api.interceptors import ErrorInterceptor
+from argosyd.api.networks import NetworksServicer
 from argosyd.api.nodes import NodesServicer
 from argosyd.api.server import ApiServer, Registrar
 from argosyd.api.system import SystemServicer
@@ -50,7 +52,7 @@ from argosyd.images.importer import Importer
 from argosyd.images.manifest import Platform
 from argosyd.images.service import ImageService
 from argosyd.member import OWN_LINKS, EngineFacts, membership_of, public_part
-from argosyd.network.bare import BareNetworker
+from argosyd.network.service import NetworkService
 from argosyd.snapshots.overlay import OverlaySnapshotter
 from argosyd.state.database import Database
 from argosyd.system import Census, Identity, Pruners
@@ -123,7 +125,15 @@ class Engine:
         volumes_api = VolumesServicer(volumes)
         services.append(("argosy.v1.Volumes", lambda s: volumes_pb2_grpc.add_VolumesServicer_to_server(volumes_api, s)))
 
-        network = BareNetworker(config.run_dir)
+        network = NetworkService(
+            database,
+            events,
+            config.run_dir,
+            bridge=config.bridge,
+            bip=config.bip,
+            pools=config.default_address_pools,
+            dns=config.dns,
+        )
         await self._open(network)
         containers = Containers(
             data_dir=config.data_dir,
@@ -143,6 +153,11 @@ class Engine:
             )
         )
 
+        networks_api = NetworksServicer(network, containers)
+        services.append(
+            ("argosy.v1.Networks", lambda s: networks_pb2_grpc.add_NetworksServicer_to_server(networks_api, s))
+        )
+
         cluster = await self._start_cluster(services)
 
         identity = Identity(await _engine_id(database), "overlay", containers.runtime.name, host)
@@ -154,7 +169,16 @@ class Engine:
             usages=[containers.usage, volumes.usage],
         )
         system = SystemServicer(
-            config, identity, events, census, Pruners(containers=containers.prune, volumes=volumes.prune)
+            config,
+            identity,
+            events,
+            census,
+            Pruners(
+                containers=containers.prune,
+                networks=networks_api.prune,
+                volumes=volumes.prune,
+                images=images_api.prune,
+            ),
         )
         services.append(("argosy.v1.System", lambda s: system_pb2_grpc.add_SystemServicer_to_server(system, s)))
         await self._open(ApiServer(config, services, [ForwardInterceptor(cluster)]))

@@ -19,6 +19,7 @@ from argosyd.images.changes import parse_span
 from argosyd.images.importer import Importer
 from argosyd.images.model import Credentials, Image
 from argosyd.images.service import ImageService, Removed
+from argosyd.system import Pruned
 from argosyd.units import Timestamp
 
 LIST_KEYS = frozenset({"dangling", "label", "reference", "before", "since"})
@@ -187,6 +188,11 @@ class ImagesServicer(images_pb2_grpc.ImagesServicer):
         return images_pb2.PruneImagesResponse(
             untagged=removed.untagged, deleted=removed.deleted, space_reclaimed=removed.space
         )
+
+    async def prune(self, all_unused: bool, filters: Sequence[tuple[str, str]]) -> Pruned:
+        """What `system prune` asks for."""
+        removed = await prune_images(self._images, all_unused, filters)
+        return Pruned((*removed.untagged, *removed.deleted), removed.space)
 
 
 async def prune_images(images: ImageService, all_unused: bool, filters: Sequence[tuple[str, str]]) -> Removed:

@@ -152,6 +152,7 @@ class Control:
                 self._s.index.rename(cell, old)
                 raise
             cell.definition = definition
+            await self._s.doors.network.renamed(cell.id, new)
         self._s.tell(cell, "rename", oldName="/" + old)
 
     async def remove(self, cell: Cell, *, force: bool = False, volumes: bool = False) -> None:

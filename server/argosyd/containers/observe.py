@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -114,13 +113,8 @@ class Observer:
         """What it changed in its root."""
         return hide_engine_files(await self._s.doors.snapshots.changes(cell.id))
 
-    def _read(self, cell: Cell) -> tuple[Usage, tuple[int, int], int]:
-        usage = self._s.cgroups.usage(self._s.cgroup(cell))
-        counters = (0, 0)
-        # It may end at any moment.
-        with contextlib.suppress(Exception):
-            counters = self._s.doors.network.counters(cell.id)
-        return usage, counters, time.time_ns()
+    def _read(self, cell: Cell) -> tuple[Usage, int]:
+        return self._s.cgroups.usage(self._s.cgroup(cell)), time.time_ns()
 
     async def stats(self, choose: Callable[[], Sequence[Cell]], *, stream: bool) -> AsyncIterator[list[ContainerStats]]:
         """One list of readings a second, or one in all. `choose` is asked anew each time."""
@@ -131,7 +125,8 @@ class Observer:
             readings: list[ContainerStats] = []
             now: dict[str, tuple[int, int]] = {}
             for cell in cells:
-                usage, (rx, tx), at = await asyncio.to_thread(self._read, cell)
+                usage, at = await asyncio.to_thread(self._read, cell)
+                rx, tx = await self._s.doors.network.counters(cell.id)
                 cpu, then = before.get(cell.id, (usage.cpu_ns, at))
                 percent = (usage.cpu_ns - cpu) / (at - then) * 100 if at > then else 0.0
                 now[cell.id] = (usage.cpu_ns, at)

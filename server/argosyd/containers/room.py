@@ -23,6 +23,7 @@ from argosyd.containers.lifecycle import Lifecycle
 from argosyd.containers.logs.format import Entry
 from argosyd.containers.logs.keeper import LogKeeper
 from argosyd.containers.logs.reader import Query, read
+from argosyd.containers.membership import Membership
 from argosyd.containers.observe import Observer
 from argosyd.containers.paths import Layout
 from argosyd.containers.restore import Restorer
@@ -66,6 +67,7 @@ class Containers:
         self.observer: Observer
         self.changer: Changer
         self.committer: Committer
+        self.membership: Membership
         self.shared: Shared
 
     async def start(self) -> None:
@@ -97,6 +99,7 @@ class Containers:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         self.observer = Observer(shared, memory)
         self.changer = Changer(shared, self.control)
+        self.membership = Membership(shared)
         self.committer = Committer(shared, self.control)
         restorer = Restorer(shared, self.lifecycle, self.creator)
         await restorer.restore()

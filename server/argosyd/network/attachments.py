@@ -257,6 +257,8 @@ class Attachments:
         for plugged in attached.plugged:
             self._kernel.plug(pin, self._interface(plugged, default_route=not routed))
             routed = routed or bool(plugged.status.gateway)
+            if attached.ports:
+                self._kernel.reflect(plugged.host_name)
         self._kernel.firewall(rules.publish(self._catalog.table, _publications(attached)))
 
     async def _start_resolver(self, attached: Attached) -> None:

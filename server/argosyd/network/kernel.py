@@ -228,6 +228,12 @@ class Kernel:
             if interface.gateway:
                 inner.route("replace", dst="default", gateway=interface.gateway)
 
+    def reflect(self, host_name: str) -> None:
+        """Lets the bridge send back where a frame came from: a container reaches itself by its published port."""
+        index = self._index(host_name)
+        if index is not None:
+            self._route.brport("set", index=index, mode=1)
+
     def set_gateway(self, pin: Path, gateway: str) -> None:
         """Where a namespace sends what it has no route for."""
         with self.inside(pin), IPRoute() as inner:
