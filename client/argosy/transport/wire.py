@@ -153,7 +153,10 @@ class Wire:
                 break
             payload = bytes(buffer[at + 9 : at + 9 + size])
             at += 9 + size
-            self._take(kind, flags, stream & 0x7FFFFFFF, payload)
+            try:
+                self._take(kind, flags, stream & 0x7FFFFFFF, payload)
+            except ValueError as e:
+                raise self._broken(str(e)) from None
         del buffer[:at]
         self.flush()
 
