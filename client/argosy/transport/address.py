@@ -43,9 +43,9 @@ def parse_address(text: str) -> Address:
 
 def _host_port(text: str, place: str) -> tuple[str, int]:
     if place.startswith("["):
-        host, _, rest = place[1:].partition("]")
+        host, closed, rest = place[1:].partition("]")
         port = rest.removeprefix(":") if rest.startswith(":") else ""
-        wrong = bool(rest) and not port
+        wrong = not closed or (bool(rest) and not port)
     else:
         host, colon, port = place.partition(":")
         wrong = bool(colon) and not port
