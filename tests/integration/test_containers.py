@@ -56,7 +56,7 @@ async def test_standard_input_arrives_whole(client: Client) -> None:
 
 
 async def test_a_signal_is_an_exit_code(client: Client) -> None:
-    assert (await client.run("sh", "-c", "sh -c 'kill -15 $$'"))[2] == 143
+    assert (await client.run("sh", "-c", "sh -c 'kill -15 $$'; exit $?"))[2] == 143
     id = await client.started("sleep", "100")
     await client.stub.Kill(pb.KillContainerRequest(container=id))
     assert await client.wait(id) == 137

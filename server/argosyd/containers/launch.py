@@ -19,6 +19,7 @@ from argosyd.containers.rooms import Shared
 from argosyd.containers.spec import users
 from argosyd.containers.spec.builder import Request, build
 from argosyd.network.model import Attachment, AttachRequest, PortMapping
+from argosyd.runtime import seccompbpf
 from argosyd.runtime.inroot import make_dirs_in_root, read_text_in_root
 from argosyd.runtime.monitor import Log, Monitored, Stdio
 from argosyd.runtime.oci import RuntimeFailed
@@ -95,6 +96,9 @@ class Launcher:
         root, attachment = mounting.result(), attaching.result()
         _make_working_dir(cell, root)
         config = self._config(cell, root, attachment, bundle)
+        profile = config["linux"].get("seccomp") if s.conmon.runtime.name == "crun" else None
+        if profile and (program := seccompbpf.annotation(profile)):
+            config.setdefault("annotations", {})[seccompbpf.ANNOTATION] = program
         (bundle / "config.json").write_text(json.dumps(config))
         cell.change(endpoints=attachment.endpoints, ports=attachment.ports)
         return await self._run(cell, bundle, root, config)

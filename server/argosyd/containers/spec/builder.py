@@ -126,9 +126,7 @@ def _mounts(request: Request, host: Host) -> list[dict[str, Any]]:
     ]
     if spec.init:
         files.append(mounts.bind(mounts.INIT_PATH, host.init, "rprivate", "ro"))
-    system = mounts.system_mounts(
-        spec, cgroup_namespace=_private_cgroups(spec, host), shm="/dev/shm" if spec.ipc_mode == "host" else request.shm
-    )
+    system = mounts.system_mounts(spec, shm="/dev/shm" if spec.ipc_mode == "host" else request.shm)
     return mounts.merge(system, files, mounts.user_mounts(request.mounts))
 
 

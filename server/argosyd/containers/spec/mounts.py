@@ -25,7 +25,7 @@ def bind(target: str, source: str, *options: str) -> Mount:
     return _mount(target, "bind", source, "rbind", *(options or ("rprivate",)))
 
 
-def system_mounts(spec: ContainerSpec, *, cgroup_namespace: bool, shm: str) -> list[Mount]:
+def system_mounts(spec: ContainerSpec, *, shm: str) -> list[Mount]:
     """/proc, /dev, /sys and what is below them. `shm` is a host directory to use as /dev/shm ("" makes one)."""
     writable = "rw" if spec.privileged else "ro"
     size = spec.shm_size or DEFAULT_SHM_SIZE
@@ -38,10 +38,8 @@ def system_mounts(spec: ContainerSpec, *, cgroup_namespace: bool, shm: str) -> l
         _mount("/sys", "sysfs", "sysfs", "nosuid", "noexec", "nodev", writable),
         _mount("/sys/fs/cgroup", "cgroup", "cgroup", "nosuid", "noexec", "nodev", "relatime", writable),
     ]
-    if spec.ipc_mode == "host":
-        mounts.append(bind("/dev/mqueue", "/dev/mqueue"))
-    else:
-        mounts.append(_mount("/dev/mqueue", "mqueue", "mqueue", "nosuid", "noexec", "nodev"))
+    # In the host's IPC namespace this file system shows the host's queues.
+    mounts.append(_mount("/dev/mqueue", "mqueue", "mqueue", "nosuid", "noexec", "nodev"))
     if shm:
         mounts.append(bind("/dev/shm", shm))
     elif spec.ipc_mode != "none":
