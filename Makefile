@@ -1,0 +1,86 @@
+# make demo, make test: each does all the set-up it needs, on a machine with git, make, python3 and apt.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+NODE := .node
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export DEBIAN_FRONTEND := noninteractive
+export PYTHONDONTWRITEBYTECODE :=
+
+.PHONY: help setup stubs lint test unit integration cluster bench soak sim demo install clean
+
+help:
+	@sed -n 's/^## //p' $(MAKEFILE_LIST)
+
+## make setup        system packages, virtual environment, stubs, Node packages
+setup: $(VENV)/.system $(VENV)/.installed $(VENV)/.node
+
+$(VENV)/.system: deploy/packages.txt deploy/packages.sh
+	@echo "set-up: system packages"
+	@bash deploy/packages.sh deploy/packages.txt
+	@mkdir -p $(VENV) && touch $@
+
+$(BIN)/python: | $(VENV)/.system
+	@echo "set-up: virtual environment"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml proto/generate.py $(shell find proto -name '*.proto') | $(BIN)/python
+	@echo "set-up: Python packages and stubs"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+$(VENV)/.node: tests/integration/node/package.json | $(BIN)/python
+	@echo "set-up: Node packages"
+	@mkdir -p $(NODE) && cp tests/integration/node/package.json $(NODE)/
+	@cd $(NODE) && npm install --silent --no-audit --no-fund --no-update-notifier >/dev/null 2>&1
+	@touch $@
+
+## make stubs        the Python stubs again, after a change to proto/
+stubs: setup
+	@$(BIN)/python proto/generate.py 2>/dev/null
+
+## make lint         ruff, mypy --strict, import-linter, buf lint
+lint: setup
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/mypy
+	@PYTHONPATH=client:server:cluster $(BIN)/lint-imports
+	@$(NODE)/node_modules/.bin/buf lint proto && echo "buf lint: no findings"
+
+## make test         lint, then every test
+test: lint
+	@$(BIN)/pytest -q $(PYTEST)
+
+## make unit         the fast tests alone
+unit: setup
+	@$(BIN)/pytest -q tests/unit tests/conformance $(PYTEST)
+
+integration: setup
+	@$(BIN)/pytest -q tests/integration $(PYTEST)
+
+cluster: setup
+	@$(BIN)/pytest -q tests/cluster $(PYTEST)
+
+## make soak         the slow tests too
+soak: setup
+	@$(BIN)/pytest -q -m slow --override-ini addopts="-ra --strict-markers" $(PYTEST)
+
+## make demo         a tour of everything, on a machine left as it was found
+demo: setup
+	@bash deploy/demo.sh
+
+## make bench        side by side with docker and podman, where they are installed
+bench: setup
+	@$(BIN)/python -m tests.bench $(BENCH)
+
+## make sim          1,000 nodes and 30,000 tasks through the real scheduler
+sim: setup
+	@$(BIN)/python -m tests.bench.simulation
+
+## make install      argosy on this machine for good (deploy/install.sh)
+install:
+	@bash deploy/install.sh
+
+clean:
+	@rm -rf $(VENV) $(NODE) client/argosy/v1 client/argosy/cluster .mypy_cache .ruff_cache .pytest_cache
