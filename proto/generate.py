@@ -61,7 +61,8 @@ def generate(root: Path = ROOT) -> None:
         lines += [f"_KNOWN = {known!r}", f"_FILE = {file.SerializeToString()!r}"]
         lines += ["DESCRIPTOR, __getattr__, __dir__ = _proto.load(__name__, _FILE, _KNOWN)", ""]
         (out / f"{file.name.removesuffix('.proto')}_pb2.py").write_text("\n".join(lines))
-    for package in {str(Path(s).parent) for s in sources}:
+    packages = {p for s in sources for p in Path(s).parents if len(p.parts) > 1}
+    for package in sorted(packages):
         marker = out / package / "__init__.py"
         if not marker.exists():
             marker.write_text('"""Generated stubs; made by the build, not committed."""\n')
