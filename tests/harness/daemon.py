@@ -126,6 +126,18 @@ class Daemon:
         self.kill()
         self.start()
 
+    def lose_run_dir(self) -> None:
+        """What a boot does to the run directory: its mounts and files are gone, and cgroups with them."""
+        mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+        for path in reversed([m for m in mounts if m.startswith(f"{self.run_dir}/")]):
+            subprocess.run(["umount", "-l", path], check=True)
+        shutil.rmtree(self.run_dir)
+        for cgroup in (
+            *Path("/sys/fs/cgroup").glob(f"*{self.cgroup_parent}/*/"),
+            *Path("/sys/fs/cgroup").glob(f"{self.cgroup_parent[1:]}/*/"),
+        ):
+            cgroup.rmdir()
+
     def argosy(self, *arguments: str, check: bool = False, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         """Runs the command line."""
         return subprocess.run(
@@ -168,6 +180,11 @@ class Daemon:
             "bundles": [p.name for p in self.run_dir.glob("containers/*")],
             "runtime": [p.name for p in self.run_dir.glob("runtime/*")],
             "homes": [p.name for p in self.data_dir.glob("containers/*")],
+            "links": [
+                line.split(":")[1].strip()
+                for line in self.inside("ip", "-o", "link").stdout.splitlines()
+                if " master " in line
+            ],
             "namespaces": [p.name for p in self.run_dir.glob("netns/*")],
             "snapshots": self._active_snapshots(),
             "consoles": [p.name for p in self.run_dir.glob("conmon-term*")],

@@ -152,6 +152,37 @@ async def test_a_monitor_that_is_killed_takes_its_container_along(daemon: Daemon
     assert daemon.leftovers() == {}
 
 
+async def test_after_a_boot_policies_are_applied_and_the_rest_has_ended(daemon: Daemon) -> None:
+    unless = pb.RestartPolicy(condition=pb.RestartPolicy.CONDITION_UNLESS_STOPPED)
+    async with connected(daemon) as client:
+        kept = await client.started("sleep", "100", restart_policy=unless, network_mode="")
+        plain = await client.started("sleep", "100", network_mode="")
+        passing = await client.started("sleep", "100", auto_remove=True)
+        pids = [(await state(client, id)).pid for id in (kept, plain, passing)]
+    daemon.kill()
+    for pid in (*daemon.monitors(), *pids):
+        os.kill(pid, 9)
+    async with asyncio.timeout(10):
+        while daemon.monitors():
+            await asyncio.sleep(0.02)
+    daemon.lose_run_dir()
+    daemon.start()
+    async with connected(daemon) as client:
+
+        async def back() -> bool:
+            return bool((await state(client, kept)).state == pb.CONTAINER_STATE_RUNNING)
+
+        await until(back)
+        ended = await state(client, plain)
+        assert (ended.state, ended.exit_code) == (pb.CONTAINER_STATE_EXITED, 255)
+        with pytest.raises(aio.AioRpcError):
+            await client.inspect(passing)
+        assert (await client.exec(kept, "true"))[2] == 0
+        for id in (kept, plain):
+            await client.remove(id)
+    assert daemon.leftovers() == {}
+
+
 # Milliseconds after the request is sent: before, during and after each step of making, starting and removing.
 MOMENTS = [0, 2, 4, 6, 8, 10, 13, 16, 19, 22, 25, 28, 32, 36, 40, 45, 50, 60]
 
@@ -161,28 +192,41 @@ async def _ignore(work: Any) -> None:
         await work
 
 
-@pytest.mark.parametrize("what", ["create and start", "remove"])
+async def settled(daemon: Daemon) -> dict[str, list[str]]:
+    """What is left when a container that removes itself has had time to."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(5):
+            while daemon.leftovers():
+                await asyncio.sleep(0.05)
+    return daemon.leftovers()
+
+
+@pytest.mark.parametrize("what", ["create and start", "run to the end", "remove"])
 async def test_killed_at_any_moment_it_leaks_nothing(daemon: Daemon, what: str) -> None:
     for moment in MOMENTS:
         async with connected(daemon) as client:
             if what == "remove":
-                id = await client.started("sleep", "100")
+                id = await client.started("sleep", "100", network_mode="")
                 task = asyncio.ensure_future(_ignore(client.remove(id)))
+            elif what == "run to the end":
+                work = client.run("true", network_mode="", auto_remove=True)
+                task = asyncio.ensure_future(_ignore(work))
             else:
-                task = asyncio.ensure_future(_ignore(client.run("sleep", "100")))
+                task = asyncio.ensure_future(_ignore(client.run("sleep", "100", network_mode="")))
             await asyncio.sleep(moment / 1000)
             daemon.kill()
             await task
         daemon.start()
         async with connected(daemon) as client:
             listed = (await client.stub.List(pb.ListContainersRequest(all=True))).containers
-            running = [c for c in listed if c.status.state == pb.CONTAINER_STATE_RUNNING]
-            assert len(daemon.monitors()) == len(running), f"after {moment} ms"
+            if what != "run to the end":
+                running = [c for c in listed if c.status.state == pb.CONTAINER_STATE_RUNNING]
+                assert len(daemon.monitors()) == len(running), f"after {moment} ms"
             for container in listed:
                 assert container.status.state in (
                     pb.CONTAINER_STATE_CREATED, pb.CONTAINER_STATE_RUNNING, pb.CONTAINER_STATE_EXITED,
                 ), f"after {moment} ms"  # fmt: skip
-                if container.status.state == pb.CONTAINER_STATE_RUNNING:
+                if container.status.state == pb.CONTAINER_STATE_RUNNING and what != "run to the end":
                     assert (await client.exec(container.id, "true"))[2] == 0
-                await client.remove(container.id)
-        assert daemon.leftovers() == {}, f"after {moment} ms"
+                await _ignore(client.remove(container.id))
+        assert await settled(daemon) == {}, f"after {moment} ms"

@@ -45,6 +45,10 @@ class Control:
         if patience is None:
             patience = DEFAULT_STOP_TIMEOUT
         called_off = self._lifecycle.cancel_restart(cell)
+        if cell.run is None and cell.state.intent is Intent.START:
+            # It is being started: what comes of that is what is stopped.
+            async with cell.lock:
+                pass
         run = cell.run
         if run is None:
             if called_off or cell.running:
@@ -157,19 +161,21 @@ class Control:
 
     async def remove(self, cell: Cell, *, force: bool = False, volumes: bool = False) -> None:
         """Removes it. Conflict (it runs and force is off)."""
-        self._check_removable(cell, force)
-        self._lifecycle.cancel_restart(cell)
-        while (run := cell.run) is not None:
-            cell.state = replace(cell.state, stopped_by_user=True)
-            self._s.tell(cell, "kill", signal=str(int(signal.SIGKILL)))
-            await self._kill(cell, run)
-            await run.cleaned.wait()
+        while not cell.removed.is_set():
+            self._check_removable(cell, force)
             self._lifecycle.cancel_restart(cell)
-        async with cell.lock:
-            if not cell.removed.is_set():
-                self._lifecycle.cancel_restart(cell)
-                self._check_removable(cell, force)
-                await self._lifecycle.remove(cell, remove_volumes=volumes)
+            if (run := cell.run) is not None:
+                cell.state = replace(cell.state, stopped_by_user=True)
+                if not run.ended.done():
+                    self._s.tell(cell, "kill", signal=str(int(signal.SIGKILL)))
+                    await self._kill(cell, run)
+                await run.cleaned.wait()
+                continue
+            async with cell.lock:
+                # Somebody may have started or removed it while the lock was waited for.
+                if cell.run is None and not cell.removed.is_set():
+                    self._lifecycle.cancel_restart(cell)
+                    await self._lifecycle.remove(cell, remove_volumes=volumes)
 
     def _check_removable(self, cell: Cell, force: bool) -> None:
         if force:

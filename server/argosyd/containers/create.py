@@ -115,6 +115,7 @@ class Creator:
     def _check(self, spec: ContainerSpec) -> list[str]:
         """Everything that can be refused without touching anything; tells warnings."""
         host = self._s.host
+        _check_modes(spec)
         security.parse(spec.security_opts)
         capabilities.resolve(spec.cap_add, spec.cap_drop, privileged=spec.privileged, available=host.capabilities)
         resources.validate(spec.resources, host.cpus)
@@ -162,6 +163,28 @@ class Creator:
         finally:
             s.index.remove(cell)
             cell.removed.set()
+
+
+_MODES = {
+    "pid_mode": ("", "host", "private"),
+    "ipc_mode": ("", "host", "private", "shareable", "none"),
+    "uts_mode": ("", "host", "private"),
+    "cgroupns_mode": ("", "host", "private"),
+    "userns_mode": ("", "host"),
+}
+
+
+def _check_modes(spec: ContainerSpec) -> None:
+    """InvalidArgument for a namespace mode that does not exist here."""
+    for field, known in _MODES.items():
+        mode: str = getattr(spec, field)
+        joins = field in ("pid_mode", "ipc_mode") and mode.startswith("container:")
+        if mode not in known and not joins:
+            option = field.removesuffix("_mode")
+            choices = ", ".join(repr(k) for k in known if k)
+            raise InvalidArgument(
+                f"--{option}: invalid mode {mode!r}: use one of {choices}", kind="container", reason="INVALID_MODE"
+            )
 
 
 def require_settled(cell: Cell) -> None:

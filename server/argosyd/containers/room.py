@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
+from argosy.errors import Conflict
 from argosyd.containers.attach import Attacher
 from argosyd.containers.cell import Cell
 from argosyd.containers.change import Changer
@@ -22,6 +23,7 @@ from argosyd.containers.index import Index
 from argosyd.containers.lifecycle import Lifecycle
 from argosyd.containers.logs.format import Entry
 from argosyd.containers.logs.keeper import LogKeeper
+from argosyd.containers.logs.options import parse as parse_log_options
 from argosyd.containers.logs.reader import Query, read
 from argosyd.containers.membership import Membership
 from argosyd.containers.observe import Observer
@@ -146,7 +148,11 @@ class Containers:
         return own, own + image.size
 
     async def logs(self, cell: Cell, query: Query) -> AsyncIterator[list[Entry]]:
-        """What it wrote; with `follow` until it ends or is removed."""
+        """What it wrote; with `follow` until it ends or is removed. Conflict when nothing is kept."""
+        if not parse_log_options(cell.definition.spec.log).keep:
+            raise Conflict(
+                "configured logging driver does not support reading", kind="container", id=cell.id, reason="NO_LOG"
+            )
         ended = asyncio.Event()
         run = cell.run
         if run is None or not query.follow:
