@@ -10,7 +10,7 @@ from argosyd.images.content import CHUNK, ContentStore
 from argosyd.images.manifest import Descriptor
 from argosyd.images.model import Progress, ProgressSink
 from argosyd.images.oci_config import chain_id
-from argosyd.images.unpack import Unpacked, unpack
+from argosyd.images.unpack import Unpacked, adopt_directories, unpack
 from argosyd.snapshots.model import Snapshotter
 from argosyd.state.database import Database
 
@@ -52,6 +52,9 @@ class LayerStore:
             if sink is not None:
                 sink(Progress(short(layer.digest), "Extracting", 0, layer.size))
             unpacked = await asyncio.to_thread(self._unpack, layer, directory, diff_ids[number], sink)
+            if unpacked.implied:
+                async with self._snapshots.view(parent) as below:
+                    await asyncio.to_thread(adopt_directories, directory, unpacked.implied, below)
             await self.note_size(unpacked.diff_id, unpacked.size)
 
         await self._snapshots.commit(chain, parent, fill)

@@ -68,6 +68,15 @@ class TarScanner:
         if self._skip or self._buffer or self._wanted:
             raise DataLoss("the archive stops in the middle of an entry", kind="layer", reason="TRUNCATED_TAR")
 
+    def implied(self) -> list[bytes]:
+        """Directories that entries lie in but that have no entry of their own, parents first.
+
+        Tools leave out the directories that a layer does not change.
+        """
+        paths = (*self._kinds, *self.whiteouts, *(o + b"/x" for o in self.opaques))
+        found = {path[:at] for path in paths for at in range(len(path)) if path[at : at + 1] == b"/"}
+        return sorted(p for p in found if p and p not in self._kinds)
+
     def _header(self, block: bytes) -> None:
         if self._ended:
             return

@@ -13,7 +13,8 @@ import hashlib
 import os
 import stat
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,8 @@ class Unpacked:
     diff_id: str
     size: int
     entries: int
+    implied: tuple[bytes, ...] = ()
+    """Directories that have no entry of their own: in a layer they look as they do below it."""
 
 
 def _command(directory: Path, layer: bool) -> list[str]:
@@ -87,7 +90,7 @@ def unpack(pieces: Iterable[bytes], directory: Path, *, diff_id: str = "", layer
         )  # fmt: skip
     if layer:
         _mark_deletions(directory, scanner)
-    return Unpacked(found, scanner.size, scanner.entries)
+    return Unpacked(found, scanner.size, scanner.entries, tuple(scanner.implied()))
 
 
 def _write(descriptor: int, data: bytes) -> None:
@@ -120,13 +123,49 @@ def _mark_deletions(directory: Path, scanner: TarScanner) -> None:
         try:
             info = os.lstat(target)
         except FileNotFoundError:
-            os.mknod(target, stat.S_IFCHR, os.makedev(0, 0))
+            with _same_time(os.path.dirname(target)):
+                os.mknod(target, stat.S_IFCHR, os.makedev(0, 0))
         else:
             if stat.S_ISDIR(info.st_mode):
                 os.setxattr(target, OPAQUE_XATTR, b"y", follow_symlinks=False)
     for path in scanner.opaques:
         _make_directories(root, path.split(b"/"))
         os.setxattr(root + b"/" + path, OPAQUE_XATTR, b"y", follow_symlinks=False)
+
+
+@contextmanager
+def _same_time(path: bytes) -> Iterator[None]:
+    """Gives a directory its time of change back after the block."""
+    before = os.lstat(path)
+    yield
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns), follow_symlinks=False)
+
+
+def adopt_directories(directory: Path, implied: Sequence[bytes], below: Path) -> None:
+    """Gives implied directories what they have in the layers below: owner, mode, attributes, time. Blocking.
+
+    One that is not there either gets Docker's 0755 of root.
+    """
+    root, lower = os.fsencode(directory), os.fsencode(below)
+    # Children first: setting a child's attributes leaves its parent's time alone, making one would not.
+    for path in reversed(implied):
+        target, source = root + b"/" + path, lower + b"/" + path
+        if not stat.S_ISDIR(os.lstat(target).st_mode):
+            continue
+        try:
+            info = os.lstat(source)
+        except (FileNotFoundError, NotADirectoryError):
+            os.chmod(target, 0o755)
+            continue
+        if not stat.S_ISDIR(info.st_mode):
+            os.chmod(target, 0o755)
+            continue
+        os.chown(target, info.st_uid, info.st_gid)
+        os.chmod(target, stat.S_IMODE(info.st_mode))
+        for name in os.listxattr(source):
+            if not name.startswith("trusted.overlay."):
+                os.setxattr(target, name, os.getxattr(source, name))
+        os.utime(target, ns=(info.st_atime_ns, info.st_mtime_ns))
 
 
 def _make_directories(root: bytes, parts: list[bytes]) -> None:
