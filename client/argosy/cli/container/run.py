@@ -28,18 +28,14 @@ class Run(ContainerOptions):
             raise UsageError("conflicting options: cannot specify both --attach and --detach")
         spec = self.spec()
         if self.detach:
+            spec.stdin_once = False
             id = create(engine, self, spec)
             wait(Containers(engine.channel).start(id))
             engine.out(id)
             return 0
         # Nothing of it is needed to start in the background.
         stream = import_module("argosy.cli.container.stream")
-        joined = {part.lower() for part in self.attach} or {"stdout", "stderr"} | (
-            {"stdin"} if self.interactive else set()
-        )
-        if unknown := joined - {"stdin", "stdout", "stderr"}:
-            raise UsageError(f'invalid argument "{min(unknown)}" for "-a, --attach" flag: use STDIN, STDOUT or STDERR')
-        spec.stdin_once = self.interactive
+        joined = self.joined()
         if self.tty and "stdin" in joined:
             stream.require_terminal()
         id = create(engine, self, spec)

@@ -113,6 +113,13 @@ class ContainerOptions(Command):
     image = argument("IMAGE")
     command = arguments("[COMMAND] [ARG...]", at_least_one=False)
 
+    def joined(self) -> set[str]:
+        """The standard streams that -a and -i join. UsageError for an unknown one."""
+        named = {part.lower() for part in self.attach}
+        if unknown := named - {"stdin", "stdout", "stderr"}:
+            raise UsageError(f'invalid argument "{min(unknown)}" for "-a, --attach" flag: use STDIN, STDOUT or STDERR')
+        return named or {"stdout", "stderr"} | ({"stdin"} if self.interactive else set())
+
     def spec(self) -> pb.ContainerSpec:
         """The container these options describe. UsageError for a value that cannot be."""
         if self.pull not in ("always", "missing", "never"):
@@ -128,6 +135,8 @@ class ContainerOptions(Command):
             labels={**read_label_files(self.label_file), **read_pairs(self.label)},
             tty=self.tty,
             open_stdin=self.interactive,
+            # A terminal stays open for who attaches next.
+            stdin_once=self.interactive and not self.tty and "stdin" in self.joined(),
             auto_remove=self.rm,
             init=self.init,
             publish_all=self.publish_all,

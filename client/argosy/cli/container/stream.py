@@ -60,6 +60,7 @@ class Session:
         self._outputs = {"stdout", "stderr"}
         self._pending: list[int] = []
         self._joined = False
+        self._leaves_when_joined = False
         self._proxy = False
         self._request: type[Any] = pb.AttachRequest
 
@@ -81,6 +82,7 @@ class Session:
     def exec(self, opening: pb.ExecStart) -> int:
         """Runs one more process; returns its exit code, or 0 at once when it is detached."""
         self._request = pb.ExecRequest
+        self._leaves_when_joined = opening.detach
         return self._run(Containers(self._engine.channel).exec, opening, opening.stdin)
 
     def _run(self, open_call: Callable[[], Any], opening: Any, stdin: bool) -> int:
@@ -146,6 +148,7 @@ class Session:
             return int(reply.exit.code)
         else:
             self._joined = True
+            return 0 if self._leaves_when_joined else None
         return None
 
     def _take_input(self, duplex: Duplex) -> tuple[bool, bool]:
