@@ -182,3 +182,35 @@ async def test_many_layers(snapshotter: Snapshotter) -> None:
         parent = f"sha256:{n:064}"
     async with snapshotter.view(parent) as root:
         assert len(os.listdir(root)) == 130
+
+
+async def test_a_committed_snapshot_gets_another_name_and_what_stands_on_it_follows(snapshotter: Snapshotter) -> None:
+    await snapshotter.commit("temporary", "", _base)
+    await snapshotter.prepare("child", "temporary")
+    root = await snapshotter.mount("child")
+    assert await snapshotter.rename("temporary", "sha256:a")
+    assert (root / "etc/hosts").read_text() == "base\n"
+    assert await snapshotter.list() == {"sha256:a": "", "child": "sha256:a"}
+    with pytest.raises(Conflict):
+        await snapshotter.remove("sha256:a")
+    await snapshotter.commit_active("child", "sha256:b")
+    await snapshotter.remove("sha256:b")
+    await snapshotter.remove("sha256:a")
+    assert await snapshotter.list() == {}
+
+
+async def test_a_name_that_is_taken_takes_the_children_over(snapshotter: Snapshotter) -> None:
+    await snapshotter.commit("sha256:a", "", _base)
+    await snapshotter.commit("temporary", "", _base)
+    await snapshotter.prepare("child", "temporary")
+    root = await snapshotter.mount("child")
+    (root / "new").touch()
+    assert not await snapshotter.rename("temporary", "sha256:a")
+    assert (root / "etc/hosts").read_text() == "base\n"
+    await snapshotter.commit_active("child", "sha256:b")
+    await snapshotter.remove("temporary")
+    async with snapshotter.view("sha256:b") as view:
+        assert (view / "etc/hosts").read_text() == "base\n"
+        assert (view / "new").exists()
+    with pytest.raises(NotFound):
+        await snapshotter.rename("temporary", "sha256:c")

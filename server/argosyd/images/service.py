@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from argosy.errors import Conflict, InvalidArgument, NotFound
@@ -43,6 +43,14 @@ class Pulled:
     up_to_date: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What another room keeps although no image has it: blobs by digest, snapshots by chain id."""
+
+    blobs: frozenset[str] = frozenset()
+    chains: frozenset[str] = frozenset()
+
+
 class ImageService:
     """Implements `images.model.ImageSource`."""
 
@@ -66,6 +74,8 @@ class ImageService:
         self._pusher = transfer.Pusher(content, database)
         self._users: dict[str, set[str]] = defaultdict(set)
         self._collecting = asyncio.Lock()
+        self.keepers: list[Callable[[], Kept]] = []
+        """Asked before anything is collected: the build cache is one."""
 
     async def start(self) -> None:
         """Reads the index; deletes blobs that nothing names."""
@@ -123,6 +133,16 @@ class ImageService:
         if image.chain_id and not await self._snapshots.exists(image.chain_id):
             manifest = await asyncio.to_thread(self.manifest, image)
             await self.layers.unpack_all(image.layers, manifest.layers)
+
+    async def unpack_layers(self, base: Image | None, layers: Sequence[NewLayer]) -> None:
+        """Makes sure of the snapshots of new layers over a base, from their blobs."""
+        if base is not None:
+            await self.ensure_unpacked(base)
+        below = base.layers if base is not None else ()
+        diff_ids = (*below, *(layer.diff_id for layer in layers))
+        for number, layer in enumerate(layers, len(below)):
+            if not await self._snapshots.exists(chain_id(diff_ids[: number + 1])):
+                await self.layers.unpack(diff_ids, number, _descriptor(layer), None)
 
     # -- registries ---------------------------------------------------------------------------------------------
 
@@ -326,6 +346,7 @@ class ImageService:
     async def _drop_snapshots(self, image: Image) -> Sequence[str]:
         """Removes the image's snapshots from the top down, as far as nobody else stands on them."""
         others = {chain_id(i.layers[:n]) for i in self.index.all() for n in range(1, len(i.layers) + 1)}
+        others.update(*(keeper().chains for keeper in self.keepers))
         dropped = []
         for depth in range(len(image.layers), 0, -1):
             chain = chain_id(image.layers[:depth])
@@ -351,12 +372,17 @@ class ImageService:
             sum(r.space for r in results),
         )
 
+    async def collect(self) -> int:
+        """Deletes blobs that nothing needs any more; tells bytes freed."""
+        return (await self._collect())[1]
+
     async def _collect(self) -> tuple[Sequence[str], int]:
         """Deletes blobs that no image needs."""
         async with self._collecting:
             roots: set[str] = set()
             for image in self.index.all():
                 roots |= await asyncio.to_thread(self._roots, image)
+            roots.update(*(keeper().blobs for keeper in self.keepers))
             roots |= await self._pusher.packed_of(roots)
             return await self.content.collect(roots)
 

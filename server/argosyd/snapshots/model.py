@@ -87,6 +87,14 @@ class Snapshotter(Protocol):
         """Turns the active snapshot `key` into the committed one `chain_id` without copying; `key` is gone."""
         ...
 
+    async def rename(self, key: str, chain_id: str) -> bool:
+        """Gives a committed snapshot its final name; those built on it follow, mounted ones too.
+
+        Where `chain_id` is here already, its content is the same: those built on `key` move over to it, `key` stays
+        for the caller to remove once nothing mounted uses its directory, and the answer is False. NotFound (key).
+        """
+        ...
+
     def diff(self, key: str) -> AsyncIterator[bytes]:
         """The changes of an active snapshot as an OCI layer tar: sorted, whiteouts as `.wh.` files, xattrs as PAX."""
         ...

@@ -266,6 +266,30 @@ class OverlaySnapshotter:
         directory = self._directory(record)
         await asyncio.to_thread(_remove_leftovers, directory)
 
+    async def rename(self, key: str, chain_id: str) -> bool:
+        """See `Snapshotter.rename`. Memory changes before the first await, so that no `prepare` sees it half done."""
+        record = self._get(key, COMMITTED)
+        renamed = chain_id not in self._records
+        if renamed:
+            del self._records[key]
+            record.key = chain_id
+            self._records[chain_id] = record
+        else:
+            self._get(chain_id, COMMITTED)
+        for other in self._records.values():
+            if other.parent == key:
+                other.parent = chain_id
+        if moved := self._children.pop(key, 0):
+            self._children[chain_id] = self._children.get(chain_id, 0) + moved
+
+        def write(connection: sqlite3.Connection) -> None:
+            if renamed:
+                connection.execute("UPDATE snapshots SET key = ? WHERE key = ?", (chain_id, key))
+            connection.execute("UPDATE snapshots SET parent = ? WHERE parent = ?", (chain_id, key))
+
+        await self._database.write(write)
+        return renamed
+
     async def diff(self, key: str) -> AsyncIterator[bytes]:
         """See `Snapshotter.diff`."""
         pieces = layertar.write_tar(self._directory(self._get(key)) / "fs")
