@@ -135,12 +135,19 @@ class ImageSource(Protocol):
         history: Sequence[HistoryEntry],
         reference: str = "",
         author: str = "",
+        created: Timestamp = Timestamp(0),
     ) -> Image:
-        """Writes config and manifest of base's layers + `layers`; `history` covers the new steps only."""
+        """Writes config and manifest of base's layers + `layers`; `history` covers the new steps only. `created` is
+        now when 0."""
         ...
 
-    async def add_layer(self, tar: AsyncIterator[bytes]) -> NewLayer:
-        """Stores an uncompressed layer tar as a blob and tells its digests. Held by a lease until used."""
+    async def add_layer(self, tar: AsyncIterator[bytes], held: set[str] | None = None) -> NewLayer:
+        """Stores an uncompressed layer tar as a blob and tells its digests. The blob's is added to `held` before the
+        blob is there, so that a lease keeps it from the collector."""
+        ...
+
+    async def unpack_layers(self, base: Image | None, layers: Sequence[NewLayer]) -> None:
+        """Makes sure of the snapshots of new layers over a base, from their blobs."""
         ...
 
     def in_use(self, image_id: str, user: str) -> None:

@@ -221,12 +221,14 @@ class ImageService:
         )
         return await self.index.put(image, names)
 
-    async def add_layer(self, tar: AsyncIterator[bytes]) -> NewLayer:
+    async def add_layer(self, tar: AsyncIterator[bytes], held: set[str] | None = None) -> NewLayer:
         """See `ImageSource.add_layer`."""
         with self.content.ingest() as ingest:
             ingest.open()
             async for piece in tar:
                 await asyncio.to_thread(ingest.write, piece)
+            if held is not None:
+                held.add(ingest.digest)
             digest = await asyncio.to_thread(ingest.commit)
             size = ingest.offset
         await self.layers.note_size(digest, size)
@@ -241,6 +243,7 @@ class ImageService:
         history: Sequence[HistoryEntry],
         reference: str = "",
         author: str = "",
+        created: Timestamp = Timestamp(0),
         platform: str = "",
     ) -> Image:
         """See `ImageSource.create`. `platform` is the base's, or the host's, when empty."""
@@ -257,7 +260,7 @@ class ImageService:
             config=config,
             diff_ids=(*(old.diff_ids if old else ()), *(layer.diff_id for layer in layers)),
             history=(*(old.history if old else ()), *history),
-            created=Timestamp(time.time_ns()),
+            created=created or Timestamp(time.time_ns()),
             author=author or (old.author if old else ""),
         )
         return await self.store(document, (*old_layers, *(_descriptor(n) for n in layers)), reference)

@@ -1,0 +1,259 @@
+"""COPY and ADD: what they mean, what the cache has to know of them, and how they are done."""
+
+from __future__ import annotations
+
+import bz2
+import lzma
+import posixpath
+import re
+import stat
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from argosy.errors import DataLoss, InvalidArgument, NotFound, Unsupported
+from argosyd.build import patterns
+from argosyd.build.copy import Copier, empty_tree
+from argosyd.build.source import Node, Source, TreeSource, resolve, tree_digest
+from argosyd.containers.spec import users
+from argosyd.dockerfile.expand import expand_text
+from argosyd.dockerfile.lines import Heredoc
+from argosyd.images.compression import decompress
+from argosyd.images.unpack import unpack
+from argosyd.runtime.inroot import read_text_in_root
+
+_URL = re.compile(r"(https?|ftp|git|ssh)://|git@", re.IGNORECASE)
+_OCTAL = re.compile(r"[0-7]{1,4}")
+_PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")
+_TAR_MAGIC = slice(257, 262)
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One thing to be copied: a path of the source with links followed, and the name it was asked for by."""
+
+    path: str
+    name: str
+    node: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """One COPY or ADD, everything expanded and found. `destination` is absolute; a slash at its end means something."""
+
+    keyword: str
+    source: Source
+    items: tuple[Item, ...]
+    destination: str
+    documents: tuple[Heredoc, ...] = ()
+    chown: str = ""
+    mode: int | None = None
+    parents: bool = False
+    excluder: patterns.Excluder = field(default_factory=lambda: patterns.Excluder(()))
+    keep_owners: bool = False
+
+    @property
+    def skip(self) -> Callable[[str, Node], bool] | None:
+        """What --exclude leaves out."""
+        return self.excluder if self.excluder else None
+
+    @property
+    def into_directory(self) -> bool:
+        """Whether the destination must be a directory."""
+        return self.destination.endswith("/") or len(self.items) + len(self.documents) > 1 or self.parents
+
+    def facts(self) -> Iterator[str]:
+        """All that its result hangs on, for the cache key. Blocking."""
+        yield from (self.keyword, self.destination, self.chown, str(self.mode), str(self.parents))
+        for item in self.items:
+            yield item.name
+            yield tree_digest(self.source, item.path, owners=self.keep_owners, skip=self.skip)
+        for document in self.documents:
+            yield from (document.name, document.content)
+
+
+def parse_mode(text: str | None) -> int | None:
+    """The octal digits of --chmod. InvalidArgument."""
+    if text is None:
+        return None
+    if not _OCTAL.fullmatch(text):
+        raise InvalidArgument(f"invalid chmod parameter: {text!r}: expected octal digits, like 755")
+    return int(text, 8)
+
+
+def find(
+    keyword: str, source: Source, words: Sequence[str], heredocs: Sequence[Heredoc], variables: Mapping[str, str],
+    escape: str, **more: Any,
+) -> Transfer:  # fmt: skip
+    """Looks up what the sources mean. NotFound, InvalidArgument, Unsupported (URL). Blocking."""
+    *names, destination = words
+    documents = {h.name: h for h in heredocs}
+    items: list[Item] = []
+    inline: list[Heredoc] = []
+    empty: list[str] = []
+    for name in names:
+        document = documents.get(name.removeprefix("<<").removeprefix("-").strip("\"'")) if "<<" in name else None
+        if document is not None:
+            content = expand_text(document.content, variables, escape) if document.expand else document.content
+            inline.append(Heredoc(document.name, content, expand=False))
+        elif _URL.match(name):
+            raise Unsupported(
+                f"{keyword} {name}: URLs are not supported: fetch it in a RUN, or put it into the context",
+                kind="url", id=name, reason="URL_UNSUPPORTED",
+            )  # fmt: skip
+        elif patterns.is_pattern(name):
+            found = patterns.matches(source, _checked(name))
+            items += [_item(source, path, path) for path in found]
+            empty += [] if found else [name]
+        else:
+            items.append(_item(source, _checked(patterns.literal(name)), name))
+    if empty and not items and not inline:
+        raise NotFound(f"no files of {source.what} match {', '.join(empty)}", kind="path", id=empty[0],
+                       reason="NO_SUCH_FILE")  # fmt: skip
+    return Transfer(keyword, source, tuple(items), destination, tuple(inline), **more)
+
+
+def _checked(name: str) -> str:
+    if posixpath.normpath(name.lstrip("/") or ".").split("/")[0] == "..":
+        raise InvalidArgument(
+            f"forbidden path outside the build context: {name}: give a path below it",
+            kind="path", id=name, reason="OUTSIDE_CONTEXT",
+        )  # fmt: skip
+    return name.lstrip("/")
+
+
+def _item(source: Source, path: str, name: str) -> Item:
+    real = resolve(source, path)
+    node = source.lookup(real) if real is not None else None
+    if real is None or node is None:
+        clean = posixpath.normpath("/" + path)
+        straight = source.lookup(clean[1:])
+        if straight is not None and straight.is_link:
+            raise NotFound(
+                f'"{clean}" in {source.what} is a symbolic link to {straight.link!r}, which is not in it',
+                kind="path", id=path, reason="NO_SUCH_FILE",
+            )  # fmt: skip
+        hint = " (it may be left out by .dockerignore)" if source.what == "the build context" else ""
+        raise NotFound(f'"{clean}" not found in {source.what}{hint}', kind="path", id=path, reason="NO_SUCH_FILE")
+    return Item(real, name, node)
+
+
+def owner_of(chown: str, root: Path) -> tuple[int, int] | None:
+    """The ids that --chown means in an image. InvalidArgument."""
+    if not chown:
+        return None
+    user = users.resolve(chown, read_text_in_root(root, "/etc/passwd"), read_text_in_root(root, "/etc/group"))
+    name, _, group = chown.partition(":")
+    # A number alone is both, as Docker documents it.
+    return user.uid, user.uid if name.isdecimal() and not group else user.gid
+
+
+def perform(transfer: Transfer, root: Path, scratch: Path) -> None:
+    """Writes into a root that is mounted and that nobody else writes to. Conflict, DataLoss (archive). Blocking."""
+    owner = owner_of(transfer.chown, root)
+    copier = Copier(
+        root, owner if owner or transfer.keep_owners else (0, 0), transfer.mode, transfer.skip
+    )  # fmt: skip
+    destination = copier.resolve(transfer.destination)
+    into = transfer.into_directory or copier.is_dir(destination)
+    if transfer.into_directory:
+        copier.make_directories(destination)
+    for item in transfer.items:
+        if transfer.keyword == "ADD" and item.node.is_file and (packing := archive(transfer.source, item.path)):
+            _unpack(transfer.source, item.path, packing, copier, destination, owner, scratch)
+            continue
+        target = destination
+        if transfer.parents:
+            target = _join(destination, item.path)
+        elif into and not item.node.is_dir:
+            target = _join(destination, posixpath.basename(patterns.literal(item.name).rstrip("/")))
+        copier.copy(transfer.source, item.path, copier.resolve(target) if transfer.parents else target)
+    for document in transfer.documents:
+        source = _Document(document)
+        target = _join(destination, posixpath.basename(document.name)) if into else destination
+        copier.copy(source, "it", target)
+
+
+def _join(directory: str, name: str) -> str:
+    return f"{directory}/{name}" if directory else name
+
+
+class _Document:
+    """A here-document as a source with one file, `it`."""
+
+    what = "a here-document"
+
+    def __init__(self, document: Heredoc) -> None:
+        self._data = document.content.encode("utf-8", "surrogateescape")
+
+    def lookup(self, path: str) -> Node | None:
+        """See `Source`."""
+        return Node(stat.S_IFREG | 0o644, size=len(self._data)) if path == "it" else None
+
+    def children(self, path: str) -> list[str]:
+        """See `Source`."""
+        return []
+
+    def read(self, path: str) -> Iterator[bytes]:
+        """See `Source`."""
+        yield self._data
+
+    def digest(self, path: str) -> str:
+        """See `Source`."""
+        raise NotImplementedError("a here-document's content is part of the key itself")
+
+
+# -- archives ---------------------------------------------------------------------------------------------------
+
+
+def archive(source: Source, path: str) -> str:
+    """How a tar archive is packed: "plain", "gzip", "bzip2", "xz", "zstd"; "" when the file is none. Blocking."""
+    head = next(source.read(path), b"")
+    kind = next((k for k, magic in zip(("gzip", "bzip2", "xz", "zstd"), _PACKED, strict=True)
+                 if head.startswith(magic)), "plain")  # fmt: skip
+    if kind == "plain":
+        return "plain" if head[_TAR_MAGIC] == b"ustar" else ""
+    try:
+        start = b""
+        for piece in _pieces(source, path, kind):
+            start += piece
+            if len(start) >= 512:
+                break
+    except (DataLoss, OSError, EOFError, lzma.LZMAError):
+        return ""
+    return kind if start[_TAR_MAGIC] == b"ustar" else ""
+
+
+def _pieces(source: Source, path: str, kind: str) -> Iterator[bytes]:
+    """The unpacked bytes."""
+    if kind not in ("bzip2", "xz"):
+        yield from decompress(source.read(path))
+        return
+    inner: Any = bz2.BZ2Decompressor() if kind == "bzip2" else lzma.LZMADecompressor()
+    for data in source.read(path):
+        while data and not inner.eof:
+            yield inner.decompress(data)
+            data = b""
+        if inner.eof and inner.unused_data:
+            data = inner.unused_data
+            inner = bz2.BZ2Decompressor() if kind == "bzip2" else lzma.LZMADecompressor()
+            yield inner.decompress(data)
+
+
+def _unpack(
+    source: Source, path: str, packing: str, copier: Copier, destination: str, owner: tuple[int, int] | None,
+    scratch: Path,
+) -> None:  # fmt: skip
+    """Unpacks beside the image first: nothing in an archive can write through a link of the image that way."""
+    from_tree = Path(tempfile.mkdtemp(dir=scratch, prefix="archive-"))
+    try:
+        from_tree.chmod(0o755)
+        pieces = (p for p in _pieces(source, path, packing) if p)
+        unpack(pieces, from_tree, layer=False)
+        copier.make_directories(destination)
+        tree = TreeSource(from_tree, "an archive")
+        Copier(copier.root, owner, copier.mode, copier.skip).copy(tree, "", destination)
+    finally:
+        empty_tree(from_tree)

@@ -1,0 +1,125 @@
+"""`RUN --mount=…` as BuildKit documents it: cache, tmpfs and bind; secret and ssh are refused."""
+
+from __future__ import annotations
+
+import csv
+import posixpath
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from argosy.errors import InvalidArgument, Unsupported
+from argosyd.dockerfile.expand import expand
+from argosyd.dockerfile.parser import Flag, Instruction
+
+_ALIASES = {"dst": "target", "destination": "target", "src": "source", "ro": "readonly", "rw": "readwrite"}
+_KEYS = {
+    "bind": ("target", "source", "from", "readwrite", "readonly"),
+    "cache": ("id", "target", "source", "from", "readwrite", "readonly", "sharing", "mode", "uid", "gid"),
+    "tmpfs": ("target", "size"),
+}
+_BOOLEAN = ("readonly", "readwrite")
+_UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+
+
+@dataclass(frozen=True, slots=True)
+class RunMount:
+    """One mount. `source_name` is its `from`: a stage or an image; "" is the context, for cache nothing."""
+
+    type: str
+    target: str
+    source: str = ""
+    source_name: str = ""
+    id: str = ""
+    read_only: bool = False
+    sharing: str = "shared"
+    mode: int = 0o755
+    uid: int = 0
+    gid: int = 0
+    size: int = 0
+
+
+def parse_all(
+    instruction: Instruction, env: Mapping[str, str], escape: str, *, working_dir: str = "/", lenient: bool = False
+) -> list[RunMount]:
+    """The mounts of a RUN. `lenient` leaves variables alone. InvalidArgument, Unsupported."""
+    return [
+        _parse(instruction, flag, env, escape, working_dir, lenient=lenient)
+        for flag in instruction.flags_named("mount")
+    ]
+
+
+def _wrong(instruction: Instruction, flag: Flag, message: str) -> InvalidArgument:
+    return InvalidArgument(
+        f"{flag.place}: {instruction.keyword} --mount={flag.value}: {message}",
+        kind="dockerfile", id=flag.place.file, reason="INVALID_MOUNT", metadata=flag.place.metadata,
+    )  # fmt: skip
+
+
+def _fields(
+    instruction: Instruction, flag: Flag, env: Mapping[str, str], escape: str, *, lenient: bool
+) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for part in next(csv.reader([flag.value.strip("\"'")]), []):
+        key, has_value, value = part.partition("=")
+        key = _ALIASES.get(key.lower().strip(), key.lower().strip())
+        if not has_value and key not in _BOOLEAN:
+            raise _wrong(instruction, flag, f"invalid field {part!r}: expected KEY=VALUE")
+        if not lenient:
+            try:
+                value = expand(value, env, escape)
+            except InvalidArgument as error:
+                raise _wrong(instruction, flag, error.message) from None
+        found[key] = value
+    return found
+
+
+def _parse(
+    instruction: Instruction, flag: Flag, env: Mapping[str, str], escape: str, working_dir: str, *, lenient: bool
+) -> RunMount:
+    fields = _fields(instruction, flag, env, escape, lenient=lenient)
+    kind = fields.pop("type", "bind")
+    if kind in ("secret", "ssh"):
+        raise Unsupported(
+            f"{flag.place}: RUN --mount=type={kind} is not supported: use type=cache, bind or tmpfs",
+            kind="dockerfile", id=flag.place.file, reason="UNSUPPORTED_MOUNT", metadata=flag.place.metadata,
+        )  # fmt: skip
+    if kind not in _KEYS:
+        raise _wrong(instruction, flag, f"unsupported mount type {kind!r}: expected bind, cache or tmpfs")
+    if unknown := next((k for k in fields if k not in _KEYS[kind]), None):
+        raise _wrong(instruction, flag, f"unexpected key {unknown!r} for {kind}: expected {', '.join(_KEYS[kind])}")
+    target = fields.get("target", "")
+    if not target:
+        raise _wrong(instruction, flag, "a target is required: target=/path")
+    sharing = fields.get("sharing", "shared") or "shared"
+    if sharing not in ("shared", "private", "locked"):
+        raise _wrong(instruction, flag, f"unsupported sharing {sharing!r}: expected shared, private or locked")
+    if kind == "cache" and fields.get("from"):
+        raise _wrong(instruction, flag, "from is not supported for a cache: fill it in the RUN")
+    read_only = _flag(fields, "readonly", default=False)
+    if kind == "bind":
+        read_only = not _flag(fields, "readwrite", default=False)
+    if not lenient:
+        target = posixpath.normpath(posixpath.join(working_dir or "/", target))
+        if target == "/":
+            raise _wrong(instruction, flag, "it cannot be mounted on /")
+    try:
+        return RunMount(
+            kind, target, fields.get("source", ""), fields.get("from", ""), fields.get("id", "") or target, read_only,
+            sharing, int(fields.get("mode", "755"), 8), int(fields.get("uid", "0")), int(fields.get("gid", "0")),
+            _size(fields.get("size", "")),
+        )  # fmt: skip
+    except ValueError:
+        if lenient:
+            return RunMount(kind, target, source_name=fields.get("from", ""))
+        raise _wrong(instruction, flag, "mode, uid, gid and size must be numbers") from None
+
+
+def _flag(fields: Mapping[str, str], name: str, *, default: bool) -> bool:
+    value = fields.get(name)
+    return default if value is None else value.lower() in ("", "1", "true", "t")
+
+
+def _size(text: str) -> int:
+    text = text.lower().removesuffix("b")
+    unit = text[-1:] if text[-1:] in _UNITS else ""
+    return int(text[: len(text) - len(unit)] or 0) * _UNITS[unit] if text else 0
