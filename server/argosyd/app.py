@@ -19,6 +19,7 @@ from grpc import aio
 
 from argosy.errors import Conflict
 from argosy.v1 import (
+    builds_pb2_grpc,
     cluster_pb2_grpc,
     containers_pb2_grpc,
     images_pb2_grpc,
@@ -32,6 +33,7 @@ from argosy_cluster.addresses import own_address
 from argosy_cluster.cluster import Cluster
 from argosy_cluster.forwarding import ForwardInterceptor
 from argosy_cluster.parts import PeerOf
+from argosyd.api.builds import BuildsServicer
 from argosyd.api.cluster import ClusterServicer
 from argosyd.api.containers import ContainersServicer
 from argosyd.api.images import ImagesServicer
@@ -41,6 +43,9 @@ from argosyd.api.nodes import NodesServicer
 from argosyd.api.server import ApiServer, Registrar
 from argosyd.api.system import SystemServicer
 from argosyd.api.volumes import VolumesServicer
+from argosyd.build.cache import BuildCache
+from argosyd.build.run import Tools
+from argosyd.build.service import Builds
 from argosyd.config import Config
 from argosyd.containers.room import Containers
 from argosyd.containers.rooms import Doors
@@ -116,6 +121,10 @@ class Engine:
             Platform("linux", host.architecture),
             config.insecure_registries,
         )
+        cache = BuildCache(database)
+        await self._open(cache)
+        # Before images start, since they begin by collecting what nobody keeps.
+        images.keepers.append(cache.kept)
         await self._open(images)
         archiver = Archiver(images, events, config.data_dir / "scratch")
         images_api = ImagesServicer(images, Importer(images, events), archiver)
@@ -158,6 +167,13 @@ class Engine:
             ("argosy.v1.Networks", lambda s: networks_pb2_grpc.add_NetworksServicer_to_server(networks_api, s))
         )
 
+        shared = containers.shared
+        tools = Tools(containers.runtime, shared.cgroups, shared.host, network, config.run_dir, config.data_dir)
+        builds = Builds(database, events, images, snapshots, cache, tools)
+        await self._open(builds)
+        builds_api = BuildsServicer(builds)
+        services.append(("argosy.v1.Builds", lambda s: builds_pb2_grpc.add_BuildsServicer_to_server(builds_api, s)))
+
         cluster = await self._start_cluster(services)
 
         identity = Identity(await _engine_id(database), "overlay", containers.runtime.name, host)
@@ -166,7 +182,7 @@ class Engine:
             components=containers.components,
             images=lambda: len(images.index),
             membership=lambda: membership_of(cluster),
-            usages=[containers.usage, volumes.usage],
+            usages=[containers.usage, volumes.usage, builds.usage],
         )
         system = SystemServicer(
             config,
@@ -178,6 +194,7 @@ class Engine:
                 networks=networks_api.prune,
                 volumes=volumes.prune,
                 images=images_api.prune,
+                build_cache=builds.prune_flag,
             ),
         )
         services.append(("argosy.v1.System", lambda s: system_pb2_grpc.add_SystemServicer_to_server(system, s)))

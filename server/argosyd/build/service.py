@@ -196,6 +196,10 @@ class Builds:
             freed += await asyncio.to_thread(self._caches.clear)
         return Pruned([e.key[:12] for e in gone], freed)
 
+    async def prune_flag(self, all: bool) -> Pruned:
+        """`prune`, as `system prune` asks for it."""
+        return await self.prune(all=all)
+
     async def _drop_snapshots(self, gone: list[Entry]) -> None:
         """Removes snapshots that neither an image, a container nor another step stands on, the topmost first."""
         chains = {e.chain for e in gone if e.layer is not None} - self._cache.kept().chains
