@@ -1,0 +1,1 @@
+"""What every node does with the tasks it was given."""

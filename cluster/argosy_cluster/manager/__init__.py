@@ -1,0 +1,1 @@
+"""What a manager does with services: keeps tasks running, places them, tells nodes."""
