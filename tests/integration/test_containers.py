@@ -19,9 +19,9 @@ from argosy.v1 import common_pb2
 from argosy.v1 import containers_pb2 as pb
 
 
-@pytest.fixture(scope="module")
-def daemon() -> Iterator[Daemon]:
-    made = Daemon(label="containers")
+@pytest.fixture(scope="module", params=["crun", "runc"])
+def daemon(request: pytest.FixtureRequest) -> Iterator[Daemon]:
+    made = Daemon(f"--runtime={request.param}", label="containers")
     try:
         made.start()
         made.import_busybox()
