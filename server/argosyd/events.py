@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 
 from argosyd.units import Timestamp
@@ -45,7 +45,7 @@ class EventBus:
                 queue.get_nowait()
             queue.put_nowait(event)
 
-    async def subscribe(self, since: Timestamp | None = None) -> AsyncIterator[Event]:
+    async def subscribe(self, since: Timestamp | None = None) -> AsyncGenerator[Event, None]:
         """Past events from `since` on, then new ones until the caller stops or the bus closes."""
         queue: asyncio.Queue[Event | None] = asyncio.Queue(KEPT)
         past = [e for e in self._past if since is not None and e.time >= since]
