@@ -125,12 +125,14 @@ class Copier:
         self._roots = roots
 
     async def stat(self, cell: Cell, path: str, *, follow: bool) -> PathStat:
-        """What a path is. NotFound."""
+        """What a path is; a slash at its end follows a link there, as everywhere. NotFound."""
+        follow = follow or path.endswith("/")
         async with self._roots.place(cell, path) as place:
             return look(cell, place, path, follow=follow)
 
     async def pack(self, cell: Cell, path: str, *, follow: bool) -> AsyncIterator[bytes]:
         """A file or tree as a tar stream whose names begin with the path's last part. NotFound."""
+        follow = follow or path.endswith("/")
         async with self._roots.place(cell, path) as place:
             found = look(cell, place, path, follow=follow)
             directory, name = posixpath.split(place.path.rstrip("/"))
