@@ -53,12 +53,15 @@ class Changer:
                 limits.validate(merged, s.host.cpus)
                 spec = replace(spec, resources=merged)
                 if cell.running and cell.run is not None:
-                    await self._apply(cell, limits.to_oci(merged, s.host.cgroup_mode))
+                    oci = limits.to_oci(merged, s.host.cgroup_mode, block_weight=s.host.block_weight)
+                    await self._apply(cell, oci)
+                    if new.pids_limit < 0:
+                        s.cgroups.lift_pids_limit(s.cgroup(cell))
             definition = replace(cell.definition, spec=spec)
             await s.store.put(definition, cell.state)
             cell.definition = definition
         s.tell(cell, "update")
-        return []
+        return limits.unsupported(new, block_weight=s.host.block_weight) if new is not None else []
 
     async def _apply(self, cell: Cell, oci: Mapping[str, object]) -> None:
         assert cell.run is not None

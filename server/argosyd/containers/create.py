@@ -148,7 +148,7 @@ class Creator:
                 kind="runtime",
                 id=spec.runtime,
             )
-        return [*warnings, *more]
+        return [*warnings, *more, *resources.unsupported(spec.resources, block_weight=host.block_weight)]
 
     async def undo(self, cell: Cell, *, remove_volumes: bool) -> None:
         """Takes away everything of a container that does not run; the record last. Does what it can."""

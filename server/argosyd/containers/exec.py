@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
 import secrets
 import shutil
 from collections.abc import AsyncIterator
@@ -24,7 +26,7 @@ from argosyd.runtime.attach_socket import AttachSocket
 from argosyd.runtime.inroot import read_text_in_root
 from argosyd.runtime.monitor import Stdio, exit_code, resize
 from argosyd.runtime.oci import RuntimeFailed
-from argosyd.runtime.proc import PidFd, ProcessGone, is_monitor_of, read_pid
+from argosyd.runtime.proc import PidFd, ProcessGone, is_monitor_of, read_pid, start_time
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +174,9 @@ class Execs:
                 return
             monitor.send(9)
             monitor.close()
+        if (process := read_pid(bundle / "container.pid")) and start_time(process):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, 9)
         shutil.rmtree(bundle, ignore_errors=True)
 
     def _process(self, run: Run, cell: Cell, request: ExecRequest, root: Path) -> dict[str, Any]:

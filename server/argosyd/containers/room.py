@@ -81,7 +81,7 @@ class Containers:
         shared = Shared(
             doors=self._doors,
             layout=self._layout,
-            host=facts.look(self._cgroups.mode, find_init()),
+            host=facts.look(self._cgroups.mode, find_init(), block_weight=self._cgroups.weighs_block_io()),
             cgroups=self._cgroups,
             conmon=Conmon(conmon, self.runtime, run_dir),
             store=ContainerStore(self._database),

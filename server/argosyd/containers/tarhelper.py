@@ -20,6 +20,15 @@ import sys
 import tarfile
 
 _XATTR = "SCHILY.xattr."
+_SECOND = 1_000_000_000
+
+
+def _nanoseconds(member: tarfile.TarInfo) -> int:
+    """A member's time, to the last digit that the archive has."""
+    seconds, _, fraction = member.pax_headers.get("mtime", "").partition(".")
+    if seconds.lstrip("-").isdecimal() and (not fraction or fraction.isdecimal()) and not seconds.startswith("-"):
+        return int(seconds) * _SECOND + int(fraction.ljust(9, "0")[:9] or 0)
+    return int(member.mtime * _SECOND)
 
 
 def _enter(root: int, directory: str) -> None:
@@ -35,11 +44,14 @@ def _add(tar: tarfile.TarFile, path: str, name: str, links: dict[tuple[int, int]
         return
     info = tarfile.TarInfo(name)
     info.mode, info.uid, info.gid = stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid
-    info.mtime = status.st_mtime_ns // 1_000_000_000 if status.st_mtime_ns % 1_000_000_000 == 0 else status.st_mtime
+    info.mtime = status.st_mtime_ns // _SECOND
     info.pax_headers = {
         _XATTR + name: os.getxattr(path, name, follow_symlinks=False).decode("utf-8", "surrogateescape")
         for name in os.listxattr(path, follow_symlinks=False)
     }
+    if fraction := status.st_mtime_ns % _SECOND:
+        # tarfile's own way, a float, loses the last digits.
+        info.pax_headers["mtime"] = f"{info.mtime}.{fraction:09d}"
     key = (status.st_dev, status.st_ino)
     if stat.S_ISDIR(status.st_mode):
         info.type = tarfile.DIRTYPE
@@ -126,22 +138,23 @@ def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, *, owners: bool, kee
         if key.startswith(_XATTR):
             raw = value.encode("utf-8", "surrogateescape")
             os.setxattr(path, key[len(_XATTR) :], raw, follow_symlinks=False)
-    os.utime(path, (member.mtime, member.mtime), follow_symlinks=False)
+    time = _nanoseconds(member)
+    os.utime(path, ns=(time, time), follow_symlinks=False)
 
 
 def unpack(root: int, directory: str, options: str) -> None:
     """Unpacks into a directory; times of directories are set last."""
     _enter(root, directory)
     words = options.split(",")
-    directories: list[tuple[str, float]] = []
+    directories: list[tuple[str, int]] = []
     with tarfile.open(fileobj=sys.stdin.buffer, mode="r|", errorlevel=2) as tar:
         for member in tar:
             _extract(tar, member, owners="owners" in words, keep_dirs="keepdirs" in words)
             if member.isdir():
-                directories.append((os.path.normpath(member.name.lstrip("/")), member.mtime))
-    for path, mtime in reversed(directories):
+                directories.append((os.path.normpath(member.name.lstrip("/")), _nanoseconds(member)))
+    for path, time in reversed(directories):
         if path != ".":
-            os.utime(path, (mtime, mtime))
+            os.utime(path, ns=(time, time))
 
 
 def main(arguments: list[str]) -> int:

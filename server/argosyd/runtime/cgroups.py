@@ -157,6 +157,18 @@ class Cgroups:
             return False
         return True
 
+    def lift_pids_limit(self, path: str) -> None:
+        """Lets the container have any number of processes: runtimes do not agree on how to ask for that."""
+        top = Path(self.mounts.v2) / path[1:] if self.mode == "v2" else self._directory(path, "pids")
+        (top / "pids.max").write_text("max")
+
+    def weighs_block_io(self) -> bool:
+        """Whether this kernel has weights for block I/O."""
+        if self.mode == "v2":
+            return "io" in (Path(self.mounts.v2) / "cgroup.controllers").read_text().split()
+        root = self._directory("/", "blkio")
+        return any((root / f"blkio.{name}").exists() for name in ("weight", "bfq.weight"))
+
     def exists(self, path: str) -> bool:
         """Whether any hierarchy has it."""
         return bool(self._directories(path))

@@ -157,7 +157,9 @@ def _namespaces(request: Request, host: Host) -> list[dict[str, str]]:
 
 def _linux(request: Request, host: Host, caps: Sequence[str], secured: security.Security) -> dict[str, Any]:
     spec = request.spec
-    limits_of = resources.to_oci(spec.resources, host.cgroup_mode, oom_kill_disable=spec.oom_kill_disable)
+    limits_of = resources.to_oci(
+        spec.resources, host.cgroup_mode, oom_kill_disable=spec.oom_kill_disable, block_weight=host.block_weight
+    )
     nodes, rules = devices.requested(spec.devices)
     made: dict[str, Any] = {
         "cgroupsPath": request.cgroup,

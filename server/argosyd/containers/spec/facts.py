@@ -31,6 +31,8 @@ class Host:
     oom_score_adj: int = 0
     init: str = ""
     apparmor: bool = False
+    block_weight: bool = True
+    """Whether block I/O can be weighted."""
 
     @property
     def may_raise_limits(self) -> bool:
@@ -38,7 +40,7 @@ class Host:
         return "CAP_SYS_RESOURCE" in self.capabilities
 
 
-def look(cgroup_mode: str, init: str) -> Host:
+def look(cgroup_mode: str, init: str, *, block_weight: bool) -> Host:
     """This host."""
     with open("/proc/self/oom_score_adj") as file:
         score = int(file.read())
@@ -50,5 +52,6 @@ def look(cgroup_mode: str, init: str) -> Host:
         hard_limits={name: resource.getrlimit(number)[1] for name, number in RLIMITS.items()},
         oom_score_adj=score,
         init=init,
+        block_weight=block_weight,
         apparmor=os.path.isdir("/sys/kernel/security/apparmor"),
     )

@@ -49,8 +49,17 @@ def validate(resources: Resources, cpus: int) -> None:
             )
 
 
-def to_oci(resources: Resources, cgroup_mode: str, *, oom_kill_disable: bool = False) -> dict[str, Any]:
-    """`linux.resources` without devices. Only what was asked for is in it."""
+def unsupported(resources: Resources, *, block_weight: bool) -> list[str]:
+    """A warning for each limit that this host cannot keep."""
+    if resources.blkio_weight and not block_weight:
+        return ["Your kernel does not support Block I/O weight or the cgroup is not mounted. Weight discarded."]
+    return []
+
+
+def to_oci(
+    resources: Resources, cgroup_mode: str, *, oom_kill_disable: bool = False, block_weight: bool = True
+) -> dict[str, Any]:
+    """`linux.resources` without devices. Only what was asked for is in it, and what the host can do."""
     memory: dict[str, Any] = {}
     if resources.memory_bytes:
         memory["limit"] = resources.memory_bytes
@@ -80,8 +89,8 @@ def to_oci(resources: Resources, cgroup_mode: str, *, oom_kill_disable: bool = F
         result["memory"] = memory
     if cpu:
         result["cpu"] = cpu
-    if resources.pids_limit:
-        result["pids"] = {"limit": max(-1, resources.pids_limit)}
-    if resources.blkio_weight:
+    if resources.pids_limit > 0:
+        result["pids"] = {"limit": resources.pids_limit}
+    if resources.blkio_weight and block_weight:
         result["blockIO"] = {"weight": resources.blkio_weight}
     return result

@@ -132,6 +132,8 @@ def test_limits_that_cannot_work(wrong: Resources) -> None:
 def test_limits_left_out_are_not_in_the_spec() -> None:
     resources.validate(Resources(), 1)
     assert resources.to_oci(Resources(), "v1") == {}
+    assert resources.to_oci(Resources(pids_limit=-1, blkio_weight=10), "v1", block_weight=False) == {}
+    assert resources.unsupported(Resources(blkio_weight=10), block_weight=False)
     assert resources.to_oci(Resources(memory_swap_bytes=-1), "v1") == {"memory": {"swap": -1}}
 
 

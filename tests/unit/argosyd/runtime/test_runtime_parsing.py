@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from argosy.errors import Unavailable
 from argosyd.runtime.cgroups import Cgroups
 from argosyd.runtime.inroot import make_dirs_in_root, read_text_in_root, stat_in_root
 from argosyd.runtime.mountns import CgroupMounts, parse_cgroup_mounts
 from argosyd.runtime.oci import last_error
+from argosyd.runtime.probe import choose_runtime
 from argosyd.runtime.proc import PidFd, ProcessGone, start_time
 from argosyd.runtime.spawn import run
 
@@ -77,6 +79,12 @@ async def test_cgroups_are_removed_with_those_inside(tmp_path: Path) -> None:
     assert not cgroups.exists("/argosy/c")
     cgroups.remove_parent()
     assert not (tmp_path / "argosy").exists()
+
+
+async def test_a_runtime_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable) as caught:
+        await choose_runtime(tmp_path, Cgroups("/x", CgroupMounts({}, "/x")), "argosy-no-such-runtime")
+    assert (caught.value.reason, caught.value.id) == ("RUNTIME_UNUSABLE", "argosy-no-such-runtime")
 
 
 def test_paths_below_the_parent() -> None:
