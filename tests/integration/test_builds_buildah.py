@@ -110,7 +110,8 @@ find . -exec touch -hd '2003-04-05 06:07:08 UTC' {} +
     for name, mode in (("data.tar.gz", "w:gz"), ("data.tar.xz", "w:xz")):
         with tarfile.open(path / name, mode) as tar:  # type: ignore[call-overload]
             for entry, kind, link in (
-                ("dir", tarfile.DIRTYPE, ""), ("dir/file", tarfile.REGTYPE, ""), ("dir/hard", tarfile.LNKTYPE, "dir/file"),
+                ("dir", tarfile.DIRTYPE, ""), ("dir/file", tarfile.REGTYPE, ""),
+                ("dir/hard", tarfile.LNKTYPE, "dir/file"),
                 ("dir/soft", tarfile.SYMTYPE, "/etc/passwd"),
             ):  # fmt: skip
                 info = tarfile.TarInfo(entry)
@@ -147,8 +148,8 @@ class Buildah:
     def build(self, name: str, dockerfile: Path, context: Path) -> Path:
         """An OCI layout with the image under the tag."""
         subprocess.run(
-            [*self._store, "bud", "--isolation", "chroot", "--format", "docker", "--identity-label=false", "-q", "-f", dockerfile, "-t", name,
-             context],
+            [*self._store, "bud", "--isolation", "chroot", "--format", "docker", "--identity-label=false", "-q",
+             "-f", dockerfile, "-t", name, context],
             check=True, capture_output=True, timeout=120,
         )  # fmt: skip
         layout = self.base / "layout"

@@ -1,0 +1,441 @@
+"""Builds through the command line and the bare API: the cache, every kind of RUN, mistakes, crashes."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+from tests.harness.daemon import Daemon, python_path
+
+from argosy.errors import ArgosyError
+from argosy.status import from_rpc_error
+from argosy.v1 import builds_pb2, builds_pb2_grpc
+
+
+@pytest.fixture(scope="module")
+def daemon() -> Iterator[Daemon]:
+    made = Daemon(label="build").start()
+    try:
+        made.import_busybox()
+        yield made
+        assert made.leftovers() == {}
+        assert list((made.data_dir / "build" / "tmp").iterdir()) == []
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Path:
+    path = tmp_path / "context"
+    path.mkdir()
+    (path / "app.txt").write_text("app\n")
+    (path / "lib.txt").write_text("lib\n")
+    return path
+
+
+def build(daemon: Daemon, context: Path, dockerfile: str, *options: str, tag: str = "made") -> str:
+    """Builds with success; what it told on standard error."""
+    (context / "Dockerfile").write_text(dockerfile)
+    result = daemon.argosy("build", "--network", "none", "-t", tag, *options, str(context))
+    assert result.returncode == 0, result.stderr.decode()
+    return result.stderr.decode()
+
+
+def fails(daemon: Daemon, context: Path, dockerfile: str, *options: str) -> str:
+    """Builds without success; the one line of the error."""
+    (context / "Dockerfile").write_text(dockerfile)
+    result = daemon.argosy("build", "--network", "none", *options, str(context))
+    assert result.returncode == 1, result
+    lines = [line for line in result.stderr.decode().splitlines() if line.startswith("argosy: ")]
+    assert len(lines) == 1, result.stderr
+    assert daemon.leftovers() == {}
+    return lines[0]
+
+
+def cat(daemon: Daemon, image: str, *command: str) -> str:
+    """Runs a command in an image; what it wrote."""
+    result = daemon.argosy("run", "--rm", "--network", "none", image, *command)
+    assert result.returncode == 0, result.stderr.decode()
+    return result.stdout.decode()
+
+
+def cached(told: str) -> int:
+    return sum(1 for line in told.splitlines() if line.endswith(" CACHED"))
+
+
+def du(daemon: Daemon) -> bytes:
+    return daemon.argosy("builder", "du").stdout
+
+
+def start_build(daemon: Daemon, context: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "argosy", "build", "--network", "none", str(context)],
+        env={"PYTHONPATH": python_path(), "ARGOSY_HOST": daemon.address, "PATH": "/usr/bin:/bin"},
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+def test_the_cache_knows_content_not_times(daemon: Daemon, context: Path) -> None:
+    dockerfile = "FROM busybox\nRUN echo 1 > /1\nCOPY app.txt /\nRUN echo 2 > /2\nLABEL a=b\nCOPY lib.txt /\n"
+    assert cached(build(daemon, context, dockerfile)) == 0
+    first = daemon.argosy("image", "inspect", "made", "--format", "{{.Id}}").stdout
+    (context / "app.txt").write_text("app\n")
+    (context / "app.txt").touch()
+    assert cached(build(daemon, context, dockerfile)) == 4
+    assert daemon.argosy("image", "inspect", "made", "--format", "{{.Id}}").stdout == first
+
+    (context / "lib.txt").write_text("changed\n")
+    assert cached(build(daemon, context, dockerfile)) == 3
+    assert cat(daemon, "made", "cat", "/lib.txt") == "changed\n"
+    (context / "app.txt").chmod(0o755)
+    assert cached(build(daemon, context, dockerfile)) == 1
+    (context / "app.txt").chmod(0o644)
+    # What only the config has changes no file.
+    assert cached(build(daemon, context, dockerfile.replace("a=b", "a=c"))) == 4
+    assert cached(build(daemon, context, dockerfile, "--no-cache")) == 0
+    # The cache outlives the daemon.
+    daemon.restart()
+    assert cached(build(daemon, context, dockerfile)) == 4
+
+
+def test_a_step_made_anew_makes_anew_what_follows(daemon: Daemon, context: Path) -> None:
+    first = "FROM busybox\nRUN cat /proc/sys/kernel/random/uuid > /id\n"
+    build(daemon, context, first + "RUN cp /id /copy\n")
+    # Its first step now has another result than the second was made over.
+    build(daemon, context, first, "--no-cache")
+    assert cached(build(daemon, context, first + "RUN cp /id /copy\n")) == 1
+    assert cat(daemon, "made", "cat", "/id") == cat(daemon, "made", "cat", "/copy")
+
+
+def test_the_same_layer_twice(daemon: Daemon, context: Path) -> None:
+    dockerfile = "FROM busybox\nRUN true\nRUN true\nRUN echo x > /x\n"
+    build(daemon, context, dockerfile)
+    build(daemon, context, dockerfile, "--no-cache")
+    assert cat(daemon, "made", "cat", "/x") == "x\n"
+    layers = json.loads(daemon.argosy("image", "inspect", "made").stdout)[0]["RootFS"]["Layers"]
+    assert layers[1] == layers[2]
+
+
+def test_build_args(daemon: Daemon, context: Path) -> None:
+    dockerfile = """
+ARG BASE=nothing
+FROM ${BASE}
+ARG A=default
+ARG B
+ARG TARGETARCH
+RUN echo "$A-${B:-none}-$http_proxy-$TARGETARCH" > /args
+"""
+    options = ["--build-arg", "BASE=busybox", "--build-arg", "B=b", "--build-arg"]
+    told = build(daemon, context, dockerfile, *options, "http_proxy=p", "--build-arg", "GHOST=1")
+    assert "GHOST" in told
+    assert cat(daemon, "made", "cat", "/args").startswith("default-b-p-a")
+    # A proxy is no part of the key; an ARG is.
+    assert cached(build(daemon, context, dockerfile, *options, "http_proxy=q")) == 1
+    assert cached(build(daemon, context, dockerfile, *options, "http_proxy=q", "--build-arg", "A=x")) == 0
+
+
+def test_heredocs(daemon: Daemon, context: Path) -> None:
+    dockerfile = """
+FROM busybox
+ENV name=world
+RUN <<EOF
+echo "hello $name" > /script
+echo second >> /script
+EOF
+RUN <<SH cat > /piped
+text $name
+SH
+RUN <<-PROGRAM
+	#!/bin/ash
+	echo "$0" > /program
+	PROGRAM
+COPY <<one.txt <<"two.txt" /docs/
+expanded $name
+one.txt
+kept $name
+two.txt
+COPY --chmod=600 <<EOF /single
+only
+EOF
+"""
+    build(daemon, context, dockerfile)
+    assert cat(daemon, "made", "cat", "/script", "/piped", "/program", "/docs/one.txt", "/docs/two.txt") == (
+        "hello world\nsecond\ntext world\n/dev/pipes/PROGRAM\nexpanded world\nkept $name\n"
+    )
+    assert cat(daemon, "made", "stat", "-c", "%a", "/single") == "600\n"
+
+
+def test_run_mounts(daemon: Daemon, context: Path) -> None:
+    dockerfile = """
+FROM busybox AS tools
+RUN mkdir /t && echo tool > /t/tool
+FROM busybox
+RUN --mount=type=cache,target=/cache,id=mine echo line >> /cache/log; wc -l < /cache/log > /lines
+RUN --mount=type=bind,target=/src --mount=type=bind,from=tools,source=/t,target=/tools \\
+    --mount=type=tmpfs,target=/scratch \\
+    cat /src/app.txt /tools/tool > /both; touch /scratch/x; ! touch /src/x 2>/dev/null
+"""
+    build(daemon, context, dockerfile)
+    assert cat(daemon, "made", "cat", "/lines", "/both") == "1\napp\ntool\n"
+    # Nothing is left where things were mounted.
+    assert (
+        sorted([*cat(daemon, "busybox", "ls", "/").split(), "both", "lines"]) == cat(daemon, "made", "ls", "/").split()
+    )
+    build(daemon, context, dockerfile, "--no-cache")
+    assert cat(daemon, "made", "cat", "/lines") == "2\n"
+    # A changed file in the context is seen by the RUN that binds it.
+    (context / "app.txt").write_text("other\n")
+    build(daemon, context, dockerfile)
+    assert cat(daemon, "made", "cat", "/lines", "/both") == "2\nother\ntool\n"
+
+
+def test_only_needed_stages_are_built_and_those_at_the_same_time(daemon: Daemon, context: Path) -> None:
+    # Each of the two waits for a sign from the other: built one after the other, they would not end.
+    wait = "for i in $(seq 100); do [ -e /meet/{other} ] && break; sleep 0.1; done; [ -e /meet/{other} ]"
+    dockerfile = "".join(
+        f"FROM busybox AS {own}\n"
+        f"RUN --mount=type=cache,target=/meet,id=meeting touch /meet/{own}; {wait.format(other=other)}; "
+        f"echo {own} > /x; [ -e /meet/{other} ]\n"
+        for own, other in (("left", "right"), ("right", "left"))
+    )
+    dockerfile += "FROM busybox AS unused\nRUN exit 1\n"
+    dockerfile += "FROM busybox AS both\nCOPY --from=left /x /left\nCOPY --from=right /x /right\n"
+    build(daemon, context, dockerfile)
+    assert cat(daemon, "made", "cat", "/left", "/right") == "left\nright\n"
+    build(daemon, context, dockerfile, "--target", "left", tag="target")
+    assert cat(daemon, "target", "cat", "/x") == "left\n"
+
+
+def test_copy_from_an_image_and_onbuild(daemon: Daemon, context: Path) -> None:
+    build(daemon, context, "FROM busybox\nONBUILD COPY app.txt /triggered\nONBUILD RUN echo $0 > /ran\n", tag="parent")
+    build(daemon, context, "FROM parent\nCOPY --from=busybox:latest /etc/passwd /copied\n")
+    assert cat(daemon, "made", "cat", "/triggered", "/ran").startswith("app\n/bin/sh")
+    assert "bob" in cat(daemon, "made", "cat", "/copied")
+    config = json.loads(daemon.argosy("image", "inspect", "made").stdout)[0]["Config"]
+    assert not config.get("OnBuild")
+
+
+def test_quiet_and_iidfile(daemon: Daemon, context: Path, tmp_path: Path) -> None:
+    (context / "Dockerfile").write_text("FROM busybox\nLABEL x=1\n")
+    iid = tmp_path / "iid"
+    result = daemon.argosy("build", "-q", "--iidfile", str(iid), "--label", "y=2", str(context))
+    assert result.returncode == 0, result.stderr
+    id = result.stdout.decode().strip()
+    assert iid.read_text().strip() == id
+    config = json.loads(daemon.argosy("image", "inspect", id).stdout)[0]["Config"]
+    assert config["Labels"] == {"x": "1", "y": "2"}
+
+
+def test_dockerignore(daemon: Daemon, context: Path) -> None:
+    (context / ".dockerignore").write_text("*.txt\n!app.txt\n.dockerignore\n")
+    build(daemon, context, "FROM busybox\nCOPY . /all/\n")
+    assert cat(daemon, "made", "ls", "-A", "/all") == "Dockerfile\napp.txt\n"
+    assert "lib.txt" in fails(daemon, context, "FROM busybox\nCOPY lib.txt /\n")
+
+
+def test_networks_of_run(daemon: Daemon, context: Path) -> None:
+    dockerfile = (
+        "FROM busybox\nRUN ip -o link | wc -l > /links; cat /etc/hosts > /hosts\n"
+        "RUN --network=host ip -o link | wc -l > /host\n"
+    )
+    (context / "Dockerfile").write_text(dockerfile)
+    result = daemon.argosy("build", "-t", "made", "--add-host", "db:10.1.2.3", str(context))
+    assert result.returncode == 0, result.stderr.decode()
+    assert int(cat(daemon, "made", "cat", "/links")) == 2
+    assert "10.1.2.3" in cat(daemon, "made", "cat", "/hosts")
+    build(daemon, context, dockerfile, tag="none")
+    assert int(cat(daemon, "none", "cat", "/links")) == 1
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "words"),
+    [
+        ("FROM busybox\nRUN echo out; echo last >&2; exit 3", ["Dockerfile:2", "exit code: 3", "last"]),
+        ("FROM busybox\n\nRUN nosuchprogram", ["Dockerfile:3", "exit code: 127", "not found"]),
+        ('FROM busybox\nRUN ["/nosuch"]', ["Dockerfile:2", "/nosuch"]),
+        ("FROM busybox\nUSER nobody-here\nRUN true", ["Dockerfile:3", "unable to find user nobody-here"]),
+        ("FROM busybox\nCOPY missing /", ["Dockerfile:2", '"/missing" not found in the build context']),
+        ("FROM busybox\nCOPY none* /", ["Dockerfile:2", "none*"]),
+        ("FROM busybox\nCOPY ../out /", ["Dockerfile:2", "forbidden path outside the build context"]),
+        ("FROM busybox\nCOPY out /", ["Dockerfile:2", "symbolic link", "/etc/passwd"]),
+        ("FROM busybox\nCOPY --from=busybox /nothing /", ["Dockerfile:2", '"/nothing" not found in image busybox']),
+        ("FROM busybox\nCOPY --chown=ghost app.txt /", ["Dockerfile:2", "ghost"]),
+        ("FROM busybox\nCOPY --chmod=rwx app.txt /", ["Dockerfile:2", "octal"]),
+        ("FROM busybox\nCOPY app.txt lib.txt /etc/passwd", ["Dockerfile:2", "non-directory: /etc/passwd"]),
+        ("FROM busybox\nENV A=${B:?needed}", ["Dockerfile:2", "B: needed"]),
+        ("FROM busybox\nEXPOSE http", ["Dockerfile:2", "'http' is no port"]),
+        ("FROM busybox\nRUN --mount=type=secret,id=x cat", ["Dockerfile:2", "type=secret is not supported"]),
+        ("FROM busybox\nRUN --mount=type=bnid,target=/x cat", ["Dockerfile:2:5", "bnid"]),
+        ("FROM busybox\nRUN --network=bogus true", ["Dockerfile:2", "bogus"]),
+        ("FROM --platform=linux/s390x busybox\nRUN true", ["Dockerfile:1", "linux/s390x cannot be built here"]),
+        ("FROM busybox\nADD https://example.test/x /", ["Dockerfile:2", "URLs are not supported"]),
+        ("FROM busybox AS a\nCOPY --from=a x y", ["Dockerfile:2", "cannot read from itself"]),
+        ("FROM $NOTHING\n", ["Dockerfile:1", "should not be blank"]),
+        ("FRMO busybox\n", ["Dockerfile:1:1", "did you mean FROM?"]),
+    ],
+)
+def test_mistakes(daemon: Daemon, context: Path, dockerfile: str, words: list[str]) -> None:
+    (context / "out").symlink_to("/etc/passwd")
+    told = fails(daemon, context, dockerfile)
+    for word in words:
+        assert word in told
+
+
+def test_no_dockerfile_and_no_target(daemon: Daemon, context: Path) -> None:
+    result = daemon.argosy("build", str(context))
+    assert result.returncode != 0
+    assert b"Dockerfile" in result.stderr
+    assert 'target stage "x" could not be found' in fails(daemon, context, "FROM busybox AS y", "--target", "x")
+
+
+def test_a_failed_build_keeps_its_finished_steps(daemon: Daemon, context: Path) -> None:
+    dockerfile = "FROM busybox\nRUN echo kept > /kept\nRUN sleep 0.3; exit 1\n"
+    fails(daemon, context, dockerfile)
+    assert cached(build(daemon, context, dockerfile.replace("exit 1", "exit 0"))) == 1
+
+
+def test_kill_in_mid_build_leaves_nothing_and_loses_no_step(daemon: Daemon, context: Path) -> None:
+    marker = "RUN echo finished-before-the-crash > /x"
+    (context / "Dockerfile").write_text(f"FROM busybox\n{marker}\nRUN sleep 1000\n")
+    client = start_build(daemon, context)
+    deadline = time.monotonic() + 30
+    while not (daemon.leftovers().get("runtime") and marker.encode() in du(daemon)):
+        assert time.monotonic() < deadline
+    daemon.kill()
+    assert client.wait(timeout=30) == 1
+    daemon.start()
+    assert daemon.leftovers() == {}
+    assert cached(build(daemon, context, f"FROM busybox\n{marker}\nRUN true\n")) == 1
+
+
+def test_a_client_that_goes_away_ends_its_build(daemon: Daemon, context: Path) -> None:
+    (context / "Dockerfile").write_text("FROM busybox\nRUN sleep 1001\n")
+    client = start_build(daemon, context)
+    deadline = time.monotonic() + 30
+    while not daemon.leftovers().get("runtime"):
+        assert time.monotonic() < deadline
+    client.kill()
+    client.wait()
+    while daemon.leftovers():
+        assert time.monotonic() < deadline, daemon.leftovers()
+
+
+def test_prune(daemon: Daemon, context: Path) -> None:
+    dockerfile = "FROM busybox\nRUN echo pruned > /pruned\n"
+    build(daemon, context, dockerfile, tag="pruned")
+    daemon.argosy("builder", "prune", "-f", check=True)
+    assert cached(build(daemon, context, dockerfile, tag="pruned")) == 1
+    daemon.argosy("rmi", "-f", "pruned", check=True)
+    assert cached(build(daemon, context, dockerfile, tag="pruned")) == 1, "removing an image keeps the cache"
+    daemon.argosy("rmi", "-f", "pruned", check=True)
+    daemon.argosy("builder", "prune", "-f", check=True)
+    assert b"pruned" not in du(daemon)
+    assert cached(build(daemon, context, dockerfile, tag="pruned")) == 0
+    daemon.argosy("builder", "prune", "-af", check=True)
+    assert cat(daemon, "pruned", "cat", "/pruned") == "pruned\n"
+    assert cached(build(daemon, context, dockerfile, tag="pruned")) == 0
+
+
+# -- through a bare gRPC client -----------------------------------------------------------------------------------
+
+
+def call(daemon: Daemon, requests: list[builds_pb2.BuildRequest]) -> list[builds_pb2.BuildResponse]:
+    with grpc.insecure_channel(daemon.address.replace("unix://", "unix:")) as channel:
+        stub = builds_pb2_grpc.BuildsStub(channel)
+        try:
+            return list(stub.Build(iter(requests), timeout=60))
+        except grpc.RpcError as error:
+            raise from_rpc_error(error) from None
+
+
+def tar_of(*entries: tuple[str, bytes, str]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, kind, content in entries:
+            info = tarfile.TarInfo(name)
+            info.type = kind
+            if kind == tarfile.REGTYPE:
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content.encode()))
+            else:
+                info.linkname = content
+                tar.addfile(info)
+    return buffer.getvalue()
+
+
+OPTIONS = builds_pb2.BuildRequest(options=builds_pb2.BuildOptions(network="none"))
+
+
+def test_progress_and_errors_over_the_api(daemon: Daemon) -> None:
+    data = tar_of(("Dockerfile", tarfile.REGTYPE, "FROM busybox\nRUN echo told >&2; exit 7\n"))
+    pieces = [builds_pb2.BuildRequest(context=data[n : n + 1000]) for n in range(0, len(data), 1000)]
+    with pytest.raises(ArgosyError) as caught:
+        call(daemon, [OPTIONS, *pieces])
+    error = caught.value
+    assert (error.code, error.reason) == ("FAILED_PRECONDITION", "STEP_FAILED")
+    assert error.metadata["exit_code"] == "7"
+    assert (error.metadata["file"], error.metadata["line"]) == ("Dockerfile", "2")
+    assert "told" in error.metadata["output"]
+
+    data = data.replace(b"exit 7", b"exit 0")
+    events = call(daemon, [OPTIONS, builds_pb2.BuildRequest(context=data)])
+    assert events[-1].WhichOneof("event") == "result"
+    assert b"told" in b"".join(e.output.data for e in events if e.WhichOneof("event") == "output")
+    steps = [(e.step.number, e.step.total, e.step.state) for e in events if e.WhichOneof("event") == "step"]
+    assert steps == [(1, 2, 1), (1, 2, 3), (2, 2, 1), (2, 2, 3)]
+    assert (events[-1].result.steps_cached, events[-1].result.steps_run) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [("../outside", tarfile.REGTYPE, "x")],
+        [("/etc/outside", tarfile.REGTYPE, "x")],
+        [("a/../../outside", tarfile.REGTYPE, "x")],
+        [("link", tarfile.SYMTYPE, "/etc"), ("link/outside", tarfile.REGTYPE, "x")],
+        [("hard", tarfile.LNKTYPE, "/etc/passwd")],
+        [("hard", tarfile.LNKTYPE, "../passwd")],
+    ],
+)
+def test_a_context_that_climbs_out_is_refused(daemon: Daemon, entries: list[tuple[str, bytes, str]]) -> None:
+    data = tar_of(("Dockerfile", tarfile.REGTYPE, "FROM scratch\nCOPY . /\n"), *entries)
+    with pytest.raises(ArgosyError) as caught:
+        call(daemon, [OPTIONS, builds_pb2.BuildRequest(context=data)])
+    assert (caught.value.code, caught.value.reason) == ("INVALID_ARGUMENT", "UNSAFE_ENTRY")
+
+
+def test_a_context_that_is_no_tar_is_refused(daemon: Daemon) -> None:
+    whole = tar_of(("Dockerfile", tarfile.REGTYPE, "FROM scratch\n" + "#" * 5000))
+    for data in (b"x" * 2000, whole[:3000]):
+        with pytest.raises(ArgosyError) as caught:
+            call(daemon, [OPTIONS, builds_pb2.BuildRequest(context=data)])
+        assert (caught.value.code, caught.value.reason) == ("INVALID_ARGUMENT", "BAD_CONTEXT")
+
+
+def test_links_in_the_image_lead_nobody_out(daemon: Daemon, context: Path, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    with tarfile.open(context / "evil.tar", "w") as tar:
+        info = tarfile.TarInfo("door/stolen")
+        info.size, info.mode = 1, 0o644
+        tar.addfile(info, io.BytesIO(b"x"))
+    dockerfile = f"FROM busybox\nRUN ln -s {victim} /door && mkdir -p {victim}\n"
+    dockerfile += "COPY app.txt /door/app.txt\nADD evil.tar /\nWORKDIR /door/made\n"
+    build(daemon, context, dockerfile)
+    assert list(victim.iterdir()) == []
+    assert cat(daemon, "made", "ls", "/door/") == "app.txt\nmade\nstolen\n"
+
+
+def test_a_build_without_options_first_is_refused(daemon: Daemon) -> None:
+    for requests in ([], [builds_pb2.BuildRequest(context=b"x")], [OPTIONS, OPTIONS]):
+        with pytest.raises(ArgosyError) as caught:
+            call(daemon, requests)
+        assert caught.value.code == "INVALID_ARGUMENT"
