@@ -1,0 +1,71 @@
+"""The API as clients see it that are not ours: Node from the .proto files, and a generic one by reflection."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message_factory import GetMessageClass
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+from tests.harness.daemon import REPOSITORY, Daemon
+
+
+@pytest.fixture(scope="module")
+def daemon() -> Iterator[Daemon]:
+    made = Daemon(label="clients")
+    try:
+        made.start()
+        made.import_busybox()
+        yield made
+        assert made.leftovers() == {}
+    finally:
+        made.close()
+
+
+def test_node_with_nothing_but_the_protos(daemon: Daemon, tmp_path: Path) -> None:
+    # Node looks for packages beside the script, so the script goes where they are.
+    script = tmp_path / "client.mjs"
+    shutil.copy(REPOSITORY / "tests/integration/node/client.mjs", script)
+    (tmp_path / "node_modules").symlink_to(REPOSITORY / ".node/node_modules")
+    socket = daemon.address.removeprefix("unix://")
+    done = subprocess.run(
+        ["node", str(script), str(REPOSITORY / "proto"), socket, "busybox"],
+        capture_output=True, text=True, timeout=60, check=False, env={**os.environ, "NODE_NO_WARNINGS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout)
+    assert seen["version"] == "argosy.v1"
+    assert seen["images"] == ["docker.io/library/busybox:latest"]
+    assert (seen["stdout"], seen["code"], seen["logs"]) == ("got hello\n", 5, "got hello\n")
+    assert seen["error"] == {"code": "NOT_FOUND", "details": "No such container: nobody", "has_info": True}
+
+
+def test_a_generic_client_by_reflection(daemon: Daemon) -> None:
+    with grpc.insecure_channel(daemon.address.replace("unix://", "unix:")) as channel:
+        database = ProtoReflectionDescriptorDatabase(channel)
+        services = set(database.get_services())
+        assert {"argosy.v1.System", "argosy.v1.Images", "argosy.v1.Containers", "argosy.v1.Networks"} <= services
+        pool = DescriptorPool(database)
+        method = pool.FindServiceByName("argosy.v1.System").methods_by_name["Info"]
+        ask = channel.unary_unary(
+            "/argosy.v1.System/Info",
+            request_serializer=lambda m: m.SerializeToString(),
+            response_deserializer=GetMessageClass(method.output_type).FromString,
+        )
+        assert ask(GetMessageClass(method.input_type)()).images == 1
+
+
+def test_health(daemon: Daemon) -> None:
+    with grpc.insecure_channel(daemon.address.replace("unix://", "unix:")) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        for service in ("", "argosy.v1.Containers"):
+            answer = stub.Check(health_pb2.HealthCheckRequest(service=service))
+            assert answer.status == health_pb2.HealthCheckResponse.SERVING
