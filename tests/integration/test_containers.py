@@ -282,6 +282,17 @@ async def test_the_process_is_confined(client: Client) -> None:
     assert "null" in lines
 
 
+async def test_the_system_call_filter_is_what_forbids_namespaces(client: Client) -> None:
+    command = ("sh", "-c", "unshare -U true && echo MADE; true")
+    assert (await client.run(*command))[0] == b""
+    assert (await client.run(*command, security_opts=["seccomp=unconfined"]))[0] == b"MADE\n"
+    own = (
+        '{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}]}'
+    )
+    out, _, _ = await client.run("sh", "-c", "mkdir /x || echo FORBIDDEN", security_opts=[f"seccomp={own}"])
+    assert out == b"FORBIDDEN\n"
+
+
 async def test_capabilities_can_be_given_and_taken(client: Client) -> None:
     command = ("sh", "-c", "chown bob /tmp && echo CHOWN; mount -t tmpfs x /tmp && echo MOUNT; true")
     assert (await client.run(*command, cap_drop=["ALL"]))[0] == b""
