@@ -194,6 +194,60 @@ async def test_a_terminal(client: Client) -> None:
     assert (err, code) == (b"", 7)
 
 
+async def test_a_terminal_can_be_left_and_resized(client: Client) -> None:
+    id = await client.create("sh", tty=True, open_stdin=True, stdin_once=True)
+
+    async def joined(*lines: bytes, start: bool = False) -> AsyncIterator[pb.AttachRequest]:
+        yield pb.AttachRequest(start=pb.AttachStart(container=id, start=start, stdin=True))
+        for line in lines:
+            yield pb.AttachRequest(stdin=line)
+        await asyncio.sleep(100)
+
+    call = client.stub.Attach(joined(b"echo first $((1+1))\n", start=True))
+    async for message in call:
+        if b"first 2" in message.stdout:
+            break
+    call.cancel()
+    size = pb.TerminalSize(rows=40, cols=140)
+    await client.stub.Resize(pb.ResizeContainerRequest(container=id, size=size))
+    out, _, code = await collect(client.stub.Attach(joined(b"stty size; exit 3\n")))
+    assert b"40 140" in out
+    assert code == 3
+
+
+async def test_a_client_that_only_looks_on_does_not_end_the_input(client: Client) -> None:
+    id = await client.create("cat", open_stdin=True, stdin_once=True)
+    send: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def talking() -> AsyncIterator[pb.AttachRequest]:
+        yield pb.AttachRequest(start=pb.AttachStart(container=id, start=True, stdin=True))
+        while data := await send.get():
+            yield pb.AttachRequest(stdin=data)
+        yield pb.AttachRequest(close_stdin=True)
+
+    async def looking() -> AsyncIterator[pb.AttachRequest]:
+        yield pb.AttachRequest(start=pb.AttachStart(container=id))
+        await asyncio.sleep(100)
+
+    ended = asyncio.ensure_future(collect(client.stub.Attach(talking())))
+    await until(lambda: _runs(client, id))
+    looker = client.stub.Attach(looking())
+    async for message in looker:
+        if message.attached:
+            send.put_nowait(b"one\n")
+        elif message.stdout:
+            break
+    looker.cancel()
+    await asyncio.sleep(0.1)
+    send.put_nowait(b"two\n")
+    send.put_nowait(b"")
+    assert await asyncio.wait_for(ended, 15) == (b"one\ntwo\n", b"", 0)
+
+
+async def _runs(client: Client, id: str) -> bool:
+    return bool((await client.inspect(id)).status.state == pb.CONTAINER_STATE_RUNNING)
+
+
 async def test_logs(client: Client) -> None:
     script = "for i in 1 2 3; do echo $i; done; sleep 0.1; echo e >&2; sleep 0.1; printf part"
     id = await client.started("sh", "-c", script)

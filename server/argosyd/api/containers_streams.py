@@ -107,7 +107,7 @@ class StreamCalls:
         start = await first(requests, "attach")
         cell = self._room.find(start.container)
         size = TerminalSize(start.size.rows, start.size.cols) if start.HasField("size") else None
-        session = await self._room.attacher.attach(cell, start=start.start, size=size)
+        session = await self._room.attacher.attach(cell, start=start.start, stdin=start.stdin, size=size)
         try:
             yield pb.AttachResponse(attached=True)
             if start.logs:

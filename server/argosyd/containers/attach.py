@@ -28,8 +28,9 @@ class TerminalSize:
 class Session:
     """One attached client. `open` first, then `output`, with `write` and the others meanwhile; `close` at the end."""
 
-    def __init__(self, cell: Cell) -> None:
+    def __init__(self, cell: Cell, *, stdin: bool) -> None:
         self.cell = cell
+        self._stdin = stdin
         self._socket: AttachSocket | None = None
         self._run: asyncio.Future[Run] = asyncio.get_running_loop().create_future()
         self._size: TerminalSize | None = None
@@ -97,8 +98,15 @@ class Session:
                 self._run.exception()
         else:
             self._run.cancel()
-        if self._socket is not None:
-            self._socket.close()
+        socket, run = self._socket, self.cell.run
+        if socket is None:
+            return
+        if self._stdin or run is None or run.ended.done():
+            socket.close()
+        else:
+            # The monitor may end standard input when a client goes; one that only looked on must not cause that.
+            socket.stop_reading()
+            run.ended.add_done_callback(lambda _: socket.close())
 
 
 class Attacher:
@@ -108,9 +116,9 @@ class Attacher:
         self._s = shared
         self._lifecycle = lifecycle
 
-    async def attach(self, cell: Cell, *, start: bool, size: TerminalSize | None) -> Session:
+    async def attach(self, cell: Cell, *, start: bool, stdin: bool, size: TerminalSize | None) -> Session:
         """A session of a container that runs or will. Conflict, and with `start` what Start raises."""
-        session = Session(cell)
+        session = Session(cell, stdin=stdin)
         if size is not None and size.rows and size.cols:
             session.resize(size)
         try:

@@ -184,7 +184,9 @@ class Launcher:
 
     async def _run(self, cell: Cell, bundle: Path, root: Path, config: dict[str, Any]) -> Run:
         s, spec = self._s, cell.definition.spec
-        stdio = Stdio(tty=spec.tty, stdin=spec.open_stdin, keep_stdin=not spec.stdin_once)
+        # A person may leave a terminal and come back to it.
+        keep_stdin = spec.tty or not spec.stdin_once
+        stdio = Stdio(tty=spec.tty, stdin=spec.open_stdin, keep_stdin=keep_stdin)
         keep = parse_log_options(spec.log).keep
         log = Log(s.layout.log(cell.id) if keep else None)
         try:

@@ -81,6 +81,13 @@ class AttachSocket:
         except OSError:
             pass
 
+    def stop_reading(self) -> None:
+        """Output is not wanted any more; the monitor notices at its next write, and input stays as it is."""
+        try:
+            self._socket.shutdown(socket.SHUT_RD)
+        except OSError:
+            pass
+
     def close(self) -> None:
         """Leaves."""
         self._socket.close()
