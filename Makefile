@@ -27,7 +27,7 @@ $(BIN)/python: | $(VENV)/.system
 
 $(VENV)/.installed: pyproject.toml proto/generate.py $(shell find proto -name '*.proto') | $(BIN)/python
 	@echo "set-up: Python packages and stubs"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
 $(VENV)/.node: tests/integration/node/package.json | $(BIN)/python

@@ -1,8 +1,8 @@
 """The manager's event loop over services: watches the store, asks the pure parts what to do, writes it.
 
 Everything that changes a task goes through here, one round after the other: what nodes report, what users changed,
-whose hour has come. A round reconciles what is dirty, schedules what waits, and writes all of it in a few transactions; nodes
-are told after that. So a crash loses nothing that anyone was told of, and the next manager goes on from the store.
+whose hour has come. A round reconciles what is dirty, schedules what waits, and writes all of it in a few transactions;
+nodes are told after that. So a crash loses nothing that anyone was told of, and the next manager goes on from the store.
 """
 
 from __future__ import annotations
