@@ -144,7 +144,8 @@ def test_run_mounts() -> None:
 @pytest.mark.parametrize(
     "text",
     ["type=bogus,target=/x", "type=cache", "target=/", "type=cache,target=/x,sharing=some",
-     "type=tmpfs,target=/x,size=y", "type=cache,target=/x,mode=999", "target", "type=tmpfs,target=/x,from=y", "type=secret,id=x", "type=ssh"],
+     "type=tmpfs,target=/x,size=y", "type=cache,target=/x,mode=999",
+     "target", "type=tmpfs,target=/x,from=y", "type=secret,id=x", "type=ssh"],
 )  # fmt: skip
 def test_bad_mounts(text: str) -> None:
     with pytest.raises(ArgosyError) as caught:
