@@ -14,6 +14,7 @@ from grpc import StatusCode, aio
 from tests.harness.containers import Client, until
 from tests.harness.daemon import Daemon
 
+from argosy.v1 import common_pb2
 from argosy.v1 import containers_pb2 as pb
 
 
@@ -117,6 +118,24 @@ async def _endless_exec(id: str) -> AsyncIterator[pb.ExecRequest]:
     command = ["sh", "-c", "echo here; sleep 77"]
     yield pb.ExecRequest(start=pb.ExecStart(container=id, command=command))
     await asyncio.sleep(100)
+
+
+async def test_health_is_remembered_and_watched_on(daemon: Daemon) -> None:
+    check = common_pb2.HealthCheck(test=["CMD", "test", "-e", "/tmp/ok"], retries=1)
+    check.interval.FromMilliseconds(100)
+    async with connected(daemon) as client:
+        id = await client.started("sh", "-c", "touch /tmp/ok; sleep 100", health_check=check)
+
+        async def status(client: Client, wanted: str) -> bool:
+            return bool((await state(client, id)).health.status == wanted)
+
+        await until(lambda: status(client, "healthy"))
+    daemon.restart()
+    async with connected(daemon) as client:
+        assert await status(client, "healthy")
+        await client.exec(id, "rm", "/tmp/ok")
+        await until(lambda: status(client, "unhealthy"))
+        await client.remove(id)
 
 
 async def test_a_stop_by_the_user_outlives_the_daemon(daemon: Daemon) -> None:
