@@ -12,6 +12,7 @@ import posixpath
 import stat
 import tarfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,59 @@ def clean_name(name: str) -> str:
     if ".." in parts or "\0" in name:
         raise _unsafe(name, "its name climbs out of the context")
     return "/".join(parts)
+
+
+@dataclass(slots=True)
+class _Header:
+    """One header block (POSIX.1-2017, pax, "ustar Interchange Format"; GNU's way of writing large numbers)."""
+
+    name: str
+    mode: int
+    size: int
+    mtime: int
+    type: bytes
+    linkname: str
+    rdev: int
+
+
+def _number(field: bytes) -> int:
+    if field[0] == 0x80:
+        value = int.from_bytes(field[1:], "big")
+    elif field[0] == 0xFF:
+        value = int.from_bytes(field, "big", signed=True)
+    else:
+        text = field.split(b"\0", 1)[0].strip()
+        try:
+            value = int(text, 8) if text else 0
+        except ValueError:
+            raise _broken("a bad number in a header") from None
+    if abs(value) >> 62:
+        raise _broken("an absurd number in a header")
+    return value
+
+
+def _text(field: bytes) -> str:
+    return field.split(b"\0", 1)[0].decode("utf-8", "surrogateescape")
+
+
+def _read_header(block: bytes) -> _Header:
+    """Several times faster than tarfile, which reads fields that nobody needs here."""
+    if sum(block) - sum(block[148:156]) + 8 * 32 != _number(block[148:156]):
+        raise _broken("a header's check sum is wrong")
+    name = _text(block[:100])
+    if block[257:263] == b"ustar\0" and block[345]:
+        name = f"{_text(block[345:500])}/{name}"
+    kind = block[156:157]
+    size = _number(block[124:136])
+    if size < 0:
+        raise _broken("a bad size")
+    # An old way of writing directories: a file with a slash at its end.
+    if kind == tarfile.AREGTYPE and name.endswith("/"):
+        kind = tarfile.DIRTYPE
+    rdev = 0
+    if kind in (tarfile.CHRTYPE, tarfile.BLKTYPE):
+        rdev = os.makedev(_number(block[329:337]) & 0xFFFFFFFF, _number(block[337:345]) & 0xFFFFFFFF)
+    return _Header(name, _number(block[100:108]), size, _number(block[136:148]), kind, _text(block[157:257]), rdev)
 
 
 class ContextTar:
@@ -109,14 +163,20 @@ class ContextTar:
             self._left -= used
             if not self._left:
                 self._content_ends()
+        elif not self._buffer and len(view) >= _BLOCK:
+            self._position += _BLOCK
+            self._header(bytes(view[:_BLOCK]))
+            return _BLOCK
         else:
             used = min(_BLOCK - len(self._buffer), len(view))
             self._buffer += view[:used]
+            if len(self._buffer) == _BLOCK:
+                block = bytes(self._buffer)
+                self._buffer.clear()
+                self._position += used
+                self._header(block)
+                return used
         self._position += used
-        if not self._left and not self._padding and len(self._buffer) == _BLOCK and not self._extension:
-            block = bytes(self._buffer)
-            self._buffer.clear()
-            self._header(block)
         return used
 
     def _content_ends(self) -> None:
@@ -134,10 +194,7 @@ class ContextTar:
         if not block.strip(b"\0"):
             self._ended = True
             return
-        try:
-            info = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
-        except tarfile.HeaderError as error:
-            raise _broken(str(error)) from None
+        info = _read_header(block)
         if info.type in (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK):
             if not 0 < info.size <= _LONGEST_HEADER:
                 raise _broken("an absurdly long header")
@@ -149,9 +206,8 @@ class ContextTar:
         size = headers.get("size", "")
         if size and not size.isdigit():
             raise _broken("a bad size")
-        info.size = int(size) if size else info.size
-        if info.size < 0:
-            raise _broken("a bad size")
+        if size:
+            info.size = int(size)
         self._add(info, headers)
 
     def _expect(self, size: int) -> None:
@@ -167,7 +223,7 @@ class ContextTar:
             target = self._global if kind == tarfile.XGLTYPE else self._extended
             target.update(_pax(data))
 
-    def _add(self, info: tarfile.TarInfo, headers: dict[str, str]) -> None:
+    def _add(self, info: _Header, headers: dict[str, str]) -> None:
         name = headers.get("path", info.name)
         path = clean_name(name)
         self._parents(path)
@@ -189,8 +245,8 @@ class ContextTar:
         self._nodes[path] = Node(
             # The files' owners on the client's machine mean nothing here: Docker makes them root's.
             mode=kind | (info.mode & 0o7777), size=info.size, link=link,
-            mtime_ns=_nanoseconds(mtime) if mtime else int(info.mtime) * 1_000_000_000,
-            rdev=os.makedev(info.devmajor, info.devminor) if kind in (stat.S_IFCHR, stat.S_IFBLK) else 0,
+            mtime_ns=_nanoseconds(mtime) if mtime else info.mtime * 1_000_000_000,
+            rdev=info.rdev,
             xattrs=xattrs,
         )  # fmt: skip
         if kind == stat.S_IFDIR:
