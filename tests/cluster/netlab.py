@@ -4,49 +4,41 @@ from __future__ import annotations
 
 import contextlib
 import json
-import subprocess
 import time
 import uuid
 from collections.abc import Callable
 
+from deploy.lab.switch import Switch
 from tests.harness.daemon import Daemon
 
 
 class Net:
-    """A bridge and the daemons on it: the first is 10.99.0.1, the next 10.99.0.2 and so on."""
+    """The lab's switch and daemons on it: the first is 10.99.0.1, the next 10.99.0.2 and so on."""
 
     def __init__(self) -> None:
-        self.name = f"argosy-net-{uuid.uuid4().hex[:8]}"
+        self._switch = Switch(f"argosy-net-{uuid.uuid4().hex[:8]}")
         self.daemons: list[Daemon] = []
-        subprocess.run(["ip", "netns", "add", self.name], check=True)
-        self._switch("link", "add", "sw", "type", "bridge")
-        self._switch("link", "set", "sw", "up")
-
-    def _switch(self, *command: str) -> None:
-        subprocess.run(["ip", "-n", self.name, *command], check=True, capture_output=True)
+        self._switch.make()
 
     def daemon(self, name: str) -> Daemon:
         """One more daemon, started."""
         made = Daemon(f"--name={name}", label=f"net{len(self.daemons) + 1}")
         self.daemons.append(made)
-        number = len(self.daemons)
-        port = f"p{number}"
-        self._switch("link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", made.name)
-        self._switch("link", "set", port, "master", "sw", "up")
-        made.inside("ip", "addr", "add", f"10.99.0.{number}/24", "dev", "eth0")
-        made.inside("ip", "link", "set", "eth0", "up")
+        self._switch.plug(len(self.daemons), made.name)
         return made.start()
 
     def cut(self, daemon: Daemon) -> None:
         """Its packets go nowhere, without a word to either end."""
-        self._switch("link", "set", f"p{self.daemons.index(daemon) + 1}", "nomaster")
+        self._switch.cut(self.daemons.index(daemon) + 1)
 
     def mend(self, daemon: Daemon) -> None:
-        self._switch("link", "set", f"p{self.daemons.index(daemon) + 1}", "master", "sw")
+        """They arrive again."""
+        self._switch.mend(self.daemons.index(daemon) + 1)
 
     def close(self) -> None:
+        """Ends every daemon, then takes the switch away."""
         with contextlib.ExitStack() as stack:
-            stack.callback(subprocess.run, ["ip", "netns", "del", self.name], check=False)
+            stack.callback(self._switch.remove)
             for daemon in self.daemons:
                 stack.callback(daemon.close)
 
