@@ -2,7 +2,8 @@
 
 Everything that changes a task goes through here, one round after the other: what nodes report, what users changed,
 whose hour has come. A round reconciles what is dirty, schedules what waits, and writes all of it in a few transactions;
-nodes are told after that. So a crash loses nothing that anyone was told of, and the next manager goes on from the store.
+nodes are told after that. So a crash loses nothing that anyone was told of, and the next manager goes on from the
+store.
 """
 
 from __future__ import annotations
@@ -68,6 +69,7 @@ class Orchestrator:
         self._alarm_at = 0
         self._published: dict[str, dict[str, Task]] = {}
         self._listeners: list[Published] = []
+        self._node_listeners: list[Callable[[str], None]] = []
         self._waiters: set[asyncio.Future[None]] = set()
 
     # -- its life -------------------------------------------------------------------------------------------------
@@ -160,6 +162,10 @@ class Orchestrator:
         """From now on `listener` hears of what nodes must know."""
         self._listeners.append(listener)
 
+    def listen_nodes(self, listener: Callable[[str], None]) -> None:
+        """From now on `listener` is told the id of each node that is lost or removed."""
+        self._node_listeners.append(listener)
+
     def assigned(self, node_id: str) -> Mapping[str, Task]:
         """What that node must know, as far as it is kept."""
         return self._published.get(node_id, {})
@@ -224,6 +230,9 @@ class Orchestrator:
                 after.description,
             ):
                 return
+        if item is None or not self.state.nodes[node_id].up:
+            for listener in self._node_listeners:
+                listener(node_id)
         self._retry = True
         self._dirty |= self.state.services_on(node_id)
         self._dirty |= {s.id for s in self.state.services.values() if s.spec.mode is Mode.GLOBAL}

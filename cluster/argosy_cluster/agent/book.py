@@ -1,0 +1,59 @@
+"""What a node remembers of its tasks, so that it can do without the manager: one SQLite file."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from argosy_cluster.agent.executor import Work
+from argosy_cluster.codec import decode, encode
+from argosy_cluster.manager.model import TaskState, TaskStatus
+
+_SCHEMA = "CREATE TABLE IF NOT EXISTS tasks (id TEXT PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One task as this node has it."""
+
+    work: Work
+    desired: TaskState = TaskState.RUNNING
+    status: TaskStatus = field(default_factory=lambda: TaskStatus(TaskState.ASSIGNED))
+
+
+class TaskBook:
+    """All methods block; the agent calls them in a thread, one at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+
+    def open(self) -> Mapping[str, Entry]:
+        """Opens the file and tells what is in it.."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection.execute("PRAGMA synchronous = NORMAL")
+        self._connection.execute(_SCHEMA)
+        return {id: decode(Entry, record) for id, record in self._connection.execute("SELECT id, record FROM tasks")}
+
+    def save(self, entries: Iterable[Entry], removed: Iterable[str] = ()) -> None:
+        """Writes entries and forgets tasks, all or nothing."""
+        assert self._connection is not None
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            self._connection.executemany(
+                "INSERT OR REPLACE INTO tasks VALUES (?, ?)", [(e.work.task_id, encode(e)) for e in entries]
+            )
+            self._connection.executemany("DELETE FROM tasks WHERE id = ?", [(id,) for id in removed])
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+        self._connection.execute("COMMIT")
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
