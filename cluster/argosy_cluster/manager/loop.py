@@ -166,6 +166,11 @@ class Orchestrator:
         """From now on `listener` is told the id of each node that is lost or removed."""
         self._node_listeners.append(listener)
 
+    @property
+    def revision(self) -> int:
+        """The revision of the store up to which everything was acted on."""
+        return self._revision
+
     def assigned(self, node_id: str) -> Mapping[str, Task]:
         """What that node must know, as far as it is kept."""
         return self._published.get(node_id, {})

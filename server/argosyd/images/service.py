@@ -288,6 +288,15 @@ class ImageService:
         await self.layers.unpack_all(document.diff_ids, manifest.layers)
         return await self._record(document, manifest_digest, manifest, names)
 
+    @staticmethod
+    def full_names(text: str) -> list[str]:
+        """The name a user wrote as the index has it; none for an id or a digest."""
+        try:
+            name = _with_tag(text)
+        except InvalidArgument:
+            return []
+        return [] if name.digest else [str(name)]
+
     async def tag(self, source: str, target: str) -> None:
         """One more name. NotFound, InvalidArgument."""
         image = self.index.resolve(source)

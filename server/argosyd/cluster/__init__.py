@@ -1,0 +1,1 @@
+"""What this engine does for the cluster: runs tasks as containers, gives images to other nodes."""
