@@ -43,7 +43,7 @@ class Cost:
 
 
 class FakeNodes:
-    """Does at once what tasks are told, unless a task is in `stuck`."""
+    """Nodes that do at once what they are told, but for those that are silent and tasks that fail."""
 
     def __init__(self, orchestrator: Orchestrator) -> None:
         self.orchestrator = orchestrator
@@ -157,6 +157,7 @@ async def place(nodes: int, tasks: int, services: int = 10) -> Cost:
     await simulation.start()
     await simulation.add_nodes(nodes)
     before = time.process_time()
+    tasks -= tasks % services
     for number in range(services):
         template = Template(b"payload", f"image{number}", nano_cpus=1_000_000, memory_bytes=1 << 20)
         await simulation.put_service(service_of(f"s{number}", template, tasks // services), template)
