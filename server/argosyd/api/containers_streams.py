@@ -13,7 +13,7 @@ from argosyd.api.convert import from_proto, timestamp_from_proto, timestamp_to_p
 from argosyd.containers.attach import TerminalSize
 from argosyd.containers.cell import Exit
 from argosyd.containers.exec import ExecRequest
-from argosyd.containers.logs.format import STDOUT
+from argosyd.containers.logs.format import STDOUT, join
 from argosyd.containers.logs.reader import Query
 from argosyd.containers.room import Containers
 from argosyd.units import Timestamp
@@ -97,7 +97,7 @@ class StreamCalls:
         )
         async for entries in self._room.logs(self._room.find(request.container), query):
             response = pb.LogsResponse()
-            for entry in entries:
+            for entry in join(entries) if request.joined else entries:
                 message = response.entries.add(stream=entry.stream, data=entry.data)
                 message.time.CopyFrom(timestamp_to_proto(entry.time))
             yield response

@@ -33,6 +33,7 @@ class Logs(Command):
     def run(self, engine: Engine) -> int:
         """Each stream's lines go to ours of the same name."""
         request = pb.LogsRequest(container=self.container, follow=self.follow, stdout=True, stderr=True)
+        request.joined = not self.timestamps
         if (tail := read_tail(self.tail)) is not None:
             request.tail = tail
         for field, value in ((request.since, self.since), (request.until, self.until)):

@@ -4,15 +4,15 @@
 from __future__ import annotations
 
 import calendar
-from dataclasses import dataclass
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from argosyd.units import Timestamp
 
 STDOUT, STDERR = 1, 2
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One entry. `data` has its line end unless it is a part. `stream` is STDOUT or STDERR."""
 
     time: Timestamp
@@ -21,6 +21,8 @@ class Entry:
 
 
 _DAYS: dict[bytes, int] = {}
+_MINUTES: dict[bytes, int] = {}
+_STREAMS = {b"stdout": STDOUT, b"stderr": STDERR}
 
 
 def parse_time(text: bytes) -> int:
@@ -46,17 +48,49 @@ def parse_time(text: bytes) -> int:
     return seconds * 1_000_000_000 + fraction
 
 
+def _conmon_time(text: bytes) -> int:
+    """As `parse_time`; fast for the one form that conmon writes in UTC, "2026-01-02T03:04:05.123456789+00:00"."""
+    if len(text) != 35 or text[29:] != b"+00:00" or not text[20:29].isdigit():
+        return parse_time(text)
+    minute = _MINUTES.get(text[:17])
+    if minute is None:
+        if len(_MINUTES) > 10_000:
+            _MINUTES.clear()
+        minute = _MINUTES[text[:17]] = parse_time(text[:17] + b"00Z")
+    return minute + int(text[17:19]) * 1_000_000_000 + int(text[20:29])
+
+
 def parse_line(line: bytes) -> Entry | None:
     """One line of the file without its line end; None for what is no such line (cut off by a crash)."""
-    parts = line.split(b" ", 3)
-    if len(parts) < 3:
+    moment, _, rest = line.partition(b" ")
+    name, _, rest = rest.partition(b" ")
+    tag, _, text = rest.partition(b" ")
+    stream = _STREAMS.get(name)
+    # Further tags may follow the first one after a colon.
+    ends, is_part = tag[:1] == b"F", tag[:1] == b"P"
+    if stream is None or not (ends or is_part):
         return None
-    stream = {b"stdout": STDOUT, b"stderr": STDERR}.get(parts[1])
-    if stream is None or parts[2][:1] not in (b"F", b"P"):
-        return None
-    text = parts[3] if len(parts) == 4 else b""
     try:
-        time = parse_time(parts[0])
+        time = _conmon_time(moment)
     except (ValueError, IndexError):
         return None
-    return Entry(Timestamp(time), stream, text + b"\n" if parts[2][:1] == b"F" else text)
+    return Entry(Timestamp(time), stream, text + b"\n" if ends else text)
+
+
+def join(entries: Iterable[Entry], limit: int = 128 * 1024) -> list[Entry]:
+    """Neighbours of one stream as one entry of some `limit` bytes, with the time of the first."""
+    joined: list[Entry] = []
+    parts: list[bytes] = []
+    size = 0
+    first: Entry | None = None
+    for entry in entries:
+        if first is not None and (entry.stream != first.stream or size >= limit):
+            joined.append(Entry(first.time, first.stream, b"".join(parts)))
+            first = None
+        if first is None:
+            first, parts, size = entry, [], 0
+        parts.append(entry.data)
+        size += len(entry.data)
+    if first is not None:
+        joined.append(Entry(first.time, first.stream, b"".join(parts)))
+    return joined

@@ -44,6 +44,12 @@ def _wanted(entry: Entry, query: Query) -> bool:
     return entry.time >= query.since and not (query.until and entry.time > query.until)
 
 
+def _chosen(entries: list[Entry], query: Query) -> list[Entry]:
+    if query.stdout and query.stderr and not query.since and not query.until:
+        return entries
+    return [e for e in entries if _wanted(e, query)]
+
+
 def _lines_backwards(fd: int, end: int) -> Iterator[tuple[int, bytes]]:
     """The file's lines from the last to the first: where each begins, and the line."""
     rest, position = b"", end
@@ -148,7 +154,7 @@ def _read_rotated(path: Path, query: Query) -> list[Entry]:
         lines = path.read_bytes().split(b"\n")
     except FileNotFoundError:
         return []
-    return [e for line in lines if (e := parse_line(line)) is not None and _wanted(e, query)]
+    return _chosen([e for line in lines if (e := parse_line(line)) is not None], query)
 
 
 async def read(log: Path, query: Query, ended: asyncio.Event | None = None) -> AsyncIterator[list[Entry]]:
@@ -184,7 +190,7 @@ async def _live(
     while True:
         entries = follower.read()
         if entries is not None:
-            for batch in _batches([e for e in entries if _wanted(e, query)]):
+            for batch in _batches(_chosen(entries, query)):
                 yield batch
             if entries and query.until and entries[-1].time > query.until:
                 return

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argosyd.containers.logs.format import STDERR, STDOUT, Entry, parse_line, parse_time
+from argosyd.containers.logs.format import STDERR, STDOUT, Entry, join, parse_line, parse_time
 from argosyd.containers.logs.options import LogOptions
 from argosyd.containers.logs.reader import Query, read
 from argosyd.containers.logs.rotate import due, rotate
@@ -37,6 +38,24 @@ def test_times() -> None:
     assert parse_time(b"1970-01-01T01:00:00.5+01:00") == 500_000_000
     assert parse_time(b"1969-12-31T23:00:00-01:00") == 0
     assert parse_time(b"2026-11-23T22:46:01.390175123Z") == 1795473961390175123
+
+
+@given(st.datetimes(), st.integers(0, 10**9 - 1))
+def test_the_fast_way_to_read_a_time_is_the_slow_one(moment: datetime, nanoseconds: int) -> None:
+    text = f"{moment:%Y-%m-%dT%H:%M:%S}".rjust(19, "0").encode() + b".%09d+00:00" % nanoseconds
+    found = parse_line(text + b" stdout F x")
+    assert found is not None
+    assert found.time == parse_time(text)
+
+
+@given(st.lists(st.tuples(st.sampled_from([STDOUT, STDERR]), st.binary(max_size=9)), max_size=20), st.integers(1, 20))
+def test_joined_entries_hold_the_same_bytes(pairs: list[tuple[int, bytes]], limit: int) -> None:
+    entries = [Entry(Timestamp(n), stream, data) for n, (stream, data) in enumerate(pairs)]
+    joined = join(entries, limit)
+    for stream in (STDOUT, STDERR):
+        assert b"".join(e.data for e in joined if e.stream == stream) == b"".join(d for s, d in pairs if s == stream)
+    assert all(len(e.data) < limit + 9 for e in joined)
+    assert [e.time for e in joined] == sorted(e.time for e in joined)
 
 
 @given(st.binary(max_size=200))
