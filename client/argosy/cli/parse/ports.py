@@ -44,7 +44,8 @@ def read_ports(text: str) -> list[Port]:
     if not container:
         raise UsageError(f"No port specified: {text}<empty>")
     inside = list(_range(container, "containerPort"))
-    outside = list(_range(host, "hostPort")) if host else []
+    # 0 is a free port of the engine's choice, as is none.
+    outside = list(_range(host, "hostPort")) if host not in ("", "0") else []
     if outside and len(outside) != len(inside):
         if len(inside) != 1:
             raise UsageError(f"Invalid ranges specified for container and host Ports: {container} and {host}")
