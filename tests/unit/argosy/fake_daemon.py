@@ -41,12 +41,17 @@ class FakeDaemon:
         return grpc.method_handlers_generic_handler(f"argosy.v1.{service}", found)
 
     @contextmanager
-    def listening(self, address: str, *modules: tuple[Any, str]) -> Iterator[FakeDaemon]:
+    def listening(
+        self, address: str, *modules: tuple[Any, str], credentials: grpc.ServerCredentials | None = None
+    ) -> Iterator[FakeDaemon]:
         """Serves services of message modules at a gRPC address."""
         pool = ThreadPoolExecutor(8)
         server = grpc.server(pool)
         server.add_generic_rpc_handlers(tuple(self._find(m, s) for m, s in modules))
-        server.add_insecure_port(address)
+        if credentials is None:
+            server.add_insecure_port(address)
+        else:
+            server.add_secure_port(address, credentials)
         server.start()
         try:
             yield self

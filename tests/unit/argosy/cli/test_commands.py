@@ -87,7 +87,8 @@ def test_the_spec_of_run(daemon: FakeDaemon, run: Run) -> None:
     line = (
         "run -d --name web -p 8080:80 -p 127.0.0.1:53:53/udp -v data:/data:ro --tmpfs /run:size=1m -e A=b -w /w -u 1:2 "
         "--network net --network-alias x --ip 10.0.0.5 --hostname h --add-host a:1.2.3.4 --entrypoint= "
-        "--restart on-failure:3 --memory 512m --cpus 1.5 --pids-limit 100 --cap-add CAP_NET_ADMIN --cap-drop all --read-only --init -l k=v "
+        "--restart on-failure:3 --memory 512m --cpus 1.5 --pids-limit 100 "
+        "--cap-add CAP_NET_ADMIN --cap-drop all --read-only --init -l k=v "
         "--health-cmd true --health-interval 5s --ulimit nofile=1:2 --shm-size 1g --stop-signal INT --stop-timeout 3 "
         "--device /dev/null --sysctl a.b=1 --group-add wheel --log-opt max-size=1m --dns 1.1.1.1 image cmd -x"
     )
@@ -323,7 +324,8 @@ def test_service_create_and_update(daemon: FakeDaemon, run: Run) -> None:
     line = (
         "service create --name web --replicas 3 -p published=8080,target=80,mode=host --constraint node.role==worker "
         "--update-delay 2s --update-parallelism 0 --update-failure-action rollback "
-        "--restart-condition on-failure -e A=1 --limit-memory 64m --reserve-cpu .5 --mount type=volume,source=v,target=/v -d image cmd"
+        "--restart-condition on-failure -e A=1 --limit-memory 64m --reserve-cpu .5 "
+        "--mount type=volume,source=v,target=/v -d image cmd"
     )
     assert run(*line.split()) == (0, "s1\n", "")
     spec = daemon.requests("Services/Create")[0].spec
