@@ -14,6 +14,9 @@ from argosyd.build.model import BuildEvent, BuildOptions, BuildOutput, BuildResu
 from argosyd.build.service import Builds
 from argosyd.images.model import Credentials
 
+MOST_WAITING = 4 << 20
+"""Bytes of output that may wait for a slow client."""
+
 
 async def _context(stream: AsyncIterator[Any]) -> AsyncIterator[bytes]:
     async for request in stream:
@@ -30,6 +33,34 @@ def _event(event: BuildEvent) -> builds_pb2.BuildResponse:
     if isinstance(event, BuildWarning):
         return builds_pb2.BuildResponse(warning=event.text)
     return builds_pb2.BuildResponse(progress=to_proto(event, common_pb2.Progress))
+
+
+class _Queue:
+    """Events on their way to a client. A step that writes faster than the client reads loses output, never memory."""
+
+    def __init__(self) -> None:
+        self._events: asyncio.Queue[BuildEvent | None] = asyncio.Queue()
+        self._waiting = 0
+        self._skipped = 0
+
+    def put(self, event: BuildEvent | None) -> None:
+        """Never waits."""
+        if isinstance(event, BuildOutput):
+            if self._waiting > MOST_WAITING:
+                self._skipped += len(event.data)
+                return
+            self._waiting += len(event.data)
+        if self._skipped and not self._waiting > MOST_WAITING:
+            self._events.put_nowait(BuildWarning(f"{self._skipped} bytes of output were skipped: read faster"))
+            self._skipped = 0
+        self._events.put_nowait(event)
+
+    async def get(self) -> BuildEvent | None:
+        """The next; None at the end."""
+        event = await self._events.get()
+        if isinstance(event, BuildOutput):
+            self._waiting -= len(event.data)
+        return event
 
 
 class BuildsServicer(builds_pb2_grpc.BuildsServicer):
@@ -49,13 +80,13 @@ class BuildsServicer(builds_pb2_grpc.BuildsServicer):
         options = from_proto(first.options, BuildOptions)
         auths = {host: from_proto(auth, Credentials) for host, auth in first.options.auths.items()}
         options = replace(options, auths=auths)
-        events: asyncio.Queue[BuildEvent | None] = asyncio.Queue()
+        events = _Queue()
 
         async def work() -> BuildResult:
             try:
-                return await self._builds.build(options, _context(stream), events.put_nowait)
+                return await self._builds.build(options, _context(stream), events.put)
             finally:
-                events.put_nowait(None)
+                events.put(None)
 
         task = asyncio.ensure_future(work())
         try:

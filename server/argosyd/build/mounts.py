@@ -59,7 +59,11 @@ def _fields(
     instruction: Instruction, flag: Flag, env: Mapping[str, str], escape: str, *, lenient: bool
 ) -> dict[str, str]:
     found: dict[str, str] = {}
-    for part in next(csv.reader([flag.value.strip("\"'")]), []):
+    try:
+        parts = next(csv.reader([flag.value.strip("\"'")]), [])
+    except csv.Error as error:
+        raise _wrong(instruction, flag, str(error)) from None
+    for part in parts:
         key, has_value, value = part.partition("=")
         key = _ALIASES.get(key.lower().strip(), key.lower().strip())
         if not has_value and key not in _BOOLEAN:

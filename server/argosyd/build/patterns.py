@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
+from argosy.errors import InvalidArgument
 from argosyd.build.source import Source, resolve
 
 _MAGIC = re.compile(r"(?<!\\)[*?\[]")
@@ -83,7 +84,10 @@ class Excluder:
     """--exclude patterns: relative to a source's root, `**` for any number of directories."""
 
     def __init__(self, patterns: Sequence[str]) -> None:
-        self._patterns = [_component(p.strip("/")) for p in patterns]
+        try:
+            self._patterns = [_component(p.strip("/")) for p in patterns]
+        except re.error:
+            raise InvalidArgument(f"invalid pattern among {', '.join(patterns)}", kind="pattern") from None
 
     def __call__(self, path: str, _: object = None) -> bool:
         """Whether a path is left out."""

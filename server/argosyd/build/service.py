@@ -15,6 +15,7 @@ from argosyd.build.cache import BuildCache, Entry
 from argosyd.build.context import ContextTar
 from argosyd.build.model import BuildOptions, BuildResult, BuildWarning, CacheRecord, EventSink
 from argosyd.build.run import NETWORK_MODES, Caches, Networks, Runner, Tools, network_id
+from argosyd.build.source import resolve
 from argosyd.build.stage import Job, StageBuilder, StageResult
 from argosyd.build.stages import PREDEFINED_ARGS, Plan, plan
 from argosyd.build.workspace import Workspace, remove_temporary
@@ -92,6 +93,9 @@ class Builds:
             if file is None and (text := tar.text(name)) is not None:
                 file = parse(text, name)
         tar.finish()
+        if file is None and (real := resolve(tar, name)) is not None and (text := tar.text(real)) is not None:
+            # It is a link inside the context.
+            file = parse(text, name)
         if file is None:
             raise NotFound(
                 f"failed to read dockerfile: {name} is not in the build context: name it with -f",
@@ -135,6 +139,7 @@ class Builds:
 
     async def _clean(self, id: str, networks: Networks) -> None:
         async def work() -> None:
+            self._images.release(f"build:{id}")
             await networks.close()
             await remove_temporary(self._snapshots, f"build-{id}-")
             await self._database.write(lambda c: c.execute("DELETE FROM builds WHERE id = ?", (id,)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import posixpath
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -73,13 +74,19 @@ class Job:
     async def image(self, name: str) -> Image:
         """A base image: the one here, or pulled when there is none or the user wants a newer one."""
         async with self._pulls.setdefault(name, asyncio.Lock()):
-            if not self.options.pull:
-                try:
-                    return await self.images.resolve(name)
-                except NotFound:
-                    pass
-            domain = reference.parse(name).domain
-            return await self.images.pull(name, credentials=self.options.auths.get(domain), progress=self.sink)
+            image = await self._find(name)
+            # Until the build has ended, nobody takes it away.
+            self.images.in_use(image.id, f"build:{self.workspace.id}")
+            return image
+
+    async def _find(self, name: str) -> Image:
+        if not self.options.pull:
+            try:
+                return await self.images.resolve(name)
+            except NotFound:
+                pass
+        domain = reference.parse(name).domain
+        return await self.images.pull(name, credentials=self.options.auths.get(domain), progress=self.sink)
 
 
 class _Step:
@@ -121,7 +128,7 @@ class StageBuilder:
 
     def __init__(self, job: Job, stage: Stage) -> None:
         self._job, self._stage = job, stage
-        self._link: Link
+        self._link = job.workspace.base(None)
         self._scope: Scope
         self._history: list[HistoryStep] = []
 
@@ -145,8 +152,14 @@ class StageBuilder:
         try:
             await work(step)
         except ArgosyError as error:
+            await self._settle()
             step.tell(StepState.FAILED)
             raise located(step.instruction, error) from None
+
+    async def _settle(self) -> None:
+        """Lets the steps before a failed one be recorded: its error ends the build, and with it all that goes on."""
+        with contextlib.suppress(ArgosyError):
+            await asyncio.shield(self._link.settled)
 
     # -- FROM ---------------------------------------------------------------------------------------------------
 

@@ -216,7 +216,10 @@ class _Scanner:
         if value is None:
             return ""
         # Quotes in a pattern are not taken off; variables in it are expanded, escapes are the pattern's.
-        pattern = re.compile(pattern_to_regex(self._pattern(raw), self._escape), re.DOTALL)
+        try:
+            pattern = re.compile(pattern_to_regex(self._pattern(raw), self._escape), re.DOTALL)
+        except re.error:
+            raise _bad(f"invalid pattern {raw[:60]!r}") from None
         if modifier in ("/", "//"):
             inner = self._inner(replacement)
             if not raw:

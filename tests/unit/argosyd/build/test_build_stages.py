@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from argosy.errors import ArgosyError, InvalidArgument, NotFound, Unsupported
 from argosyd.build.mounts import RunMount, parse_all
@@ -152,3 +154,20 @@ def test_bad_mounts(text: str) -> None:
         mounts_of(f"--mount={text}")
     assert isinstance(caught.value, (InvalidArgument, Unsupported))
     assert caught.value.metadata == {"file": "Dockerfile", "line": "2", "column": "5"}
+
+
+PIECES = st.sampled_from(
+    ["FROM a\n", "FROM a AS x\n", "FROM ${V}\n", "ARG V=1\n", "COPY --from=", "x", "0", " a b\n", "RUN --mount=type=cache,",
+     "target=/x", "from=x,", '"', "'", ",", "\n", " y\n", "RUN ", "--mount=", "${", "}", "$V", "ENV ", "=", "\\", "<<E\n", "E\n"]
+)  # fmt: skip
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(PIECES, max_size=30).map("".join))
+def test_noise_makes_a_graph_or_an_error_with_its_line(text: str) -> None:
+    try:
+        whole = planned(text)
+    except (InvalidArgument, Unsupported) as error:
+        assert int(error.metadata["line"]) >= 1  # noqa: PT017
+    else:
+        assert whole.target in whole.needed
