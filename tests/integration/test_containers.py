@@ -169,7 +169,9 @@ async def test_exec_runs_inside(client: Client) -> None:
     assert (await client.exec(id, "cat", stdin=b"to me"))[0] == b"to me"
     out, _, _ = await client.exec(id, "sh", "-c", "id -un; id -Gn; echo $HOME; pwd", user="bob", working_dir="/tmp")
     assert out == b"bob\nbob wheel\n/home/bob\n/tmp\n"
-    out, _, _ = await client.exec(id, "stty", "size", tty=True, size=pb.TerminalSize(rows=33, cols=77))
+    # The runtime sets the size while the process starts, and tells it with SIGWINCH.
+    script = "until stty size 2>/dev/null | grep -v '^0 0'; do usleep 10000; done"
+    out, _, _ = await client.exec(id, "sh", "-c", script, tty=True, size=pb.TerminalSize(rows=33, cols=77))
     assert out == b"33 77\r\n"
     for command, reason in ((("nope",), b"COMMAND_NOT_FOUND"), (("/etc/passwd",), b"COMMAND_NOT_EXECUTABLE")):
         with pytest.raises(aio.AioRpcError) as caught:

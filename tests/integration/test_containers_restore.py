@@ -161,6 +161,26 @@ async def test_a_stop_by_the_user_outlives_the_daemon(daemon: Daemon) -> None:
     assert daemon.leftovers() == {}
 
 
+async def test_a_container_keeps_its_runtime_whatever_the_daemon_chooses(daemon: Daemon) -> None:
+    async with connected(daemon) as client:
+        named = await client.started("sleep", "100", runtime="runc")
+        own = await client.started("sleep", "100")
+        with pytest.raises(aio.AioRpcError) as caught:
+            await client.create("true", runtime="nonsense")
+        assert caught.value.code() == StatusCode.INVALID_ARGUMENT
+    daemon.kill()
+    daemon.arguments = ("--runtime=runc",)
+    daemon.start()
+    async with connected(daemon) as client:
+        for id in (named, own):
+            assert (await client.exec(id, "echo", "hi"))[0] == b"hi\n"
+        daemon.arguments = ()
+        for id in (named, own):
+            await client.remove(id)
+    daemon.restart()
+    assert daemon.leftovers() == {}
+
+
 async def test_a_monitor_that_is_killed_takes_its_container_along(daemon: Daemon) -> None:
     async with connected(daemon) as client:
         id = await client.started("sleep", "100")

@@ -68,7 +68,7 @@ class Changer:
         if not oci:
             return
         try:
-            await self._s.conmon.runtime.update(cell.id, oci, cell.run.bundle)
+            await self._s.conmon_of(cell).runtime.update(cell.id, oci, cell.run.bundle)
         except RuntimeFailed as error:
             raise Conflict(
                 f"Cannot update container {cell.id}: {error}", kind="container", id=cell.id, reason="UPDATE_FAILED"

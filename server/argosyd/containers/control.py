@@ -135,7 +135,7 @@ class Control:
         self._s.tell(cell, "unpause")
 
     async def _runtime(self, cell: Cell, *, pause: bool) -> None:
-        runtime = self._s.conmon.runtime
+        runtime = self._s.conmon_of(cell).runtime
         try:
             await (runtime.pause(cell.id) if pause else runtime.resume(cell.id))
         except RuntimeFailed as error:

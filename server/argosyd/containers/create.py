@@ -142,9 +142,9 @@ class Creator:
             raise InvalidArgument(
                 "conflicting options: port publishing and the container type network mode", kind="container"
             )
-        if spec.runtime and spec.runtime != self._s.conmon.runtime.name:
+        if spec.runtime and spec.runtime not in self._s.monitors:
             raise InvalidArgument(
-                f"unknown or invalid runtime name: {spec.runtime}: this daemon uses {self._s.conmon.runtime.name}",
+                f"unknown or invalid runtime name: {spec.runtime}: installed are {', '.join(self._s.monitors)}",
                 kind="runtime",
                 id=spec.runtime,
             )

@@ -147,7 +147,7 @@ class Execs:
 
     async def _run(self, cell: Cell, id: str, bundle: Path, request: ExecRequest) -> Exec:
         stdio = Stdio(tty=request.tty, stdin=request.stdin)
-        making = self._s.conmon.prepare_exec(cell.id, id, bundle, stdio)
+        making = self._s.conmon_of(cell).prepare_exec(cell.id, id, bundle, stdio)
         socket = AttachSocket(bundle)
         try:
             await making.listen()

@@ -96,7 +96,7 @@ class Launcher:
         root, attachment = mounting.result(), attaching.result()
         _make_working_dir(cell, root)
         config = self._config(cell, root, attachment, bundle)
-        profile = config["linux"].get("seccomp") if s.conmon.runtime.name == "crun" else None
+        profile = config["linux"].get("seccomp") if s.conmon_of(cell).runtime.name == "crun" else None
         if profile and (program := seccompbpf.annotation(profile)):
             config.setdefault("annotations", {})[seccompbpf.ANNOTATION] = program
         (bundle / "config.json").write_text(json.dumps(config))
@@ -190,12 +190,12 @@ class Launcher:
         keep = parse_log_options(spec.log).keep
         log = Log(s.layout.log(cell.id) if keep else None)
         try:
-            made = await s.conmon.create(cell.id, bundle, stdio, log)
+            made = await s.conmon_of(cell).create(cell.id, bundle, stdio, log)
             run = _open_run(bundle, made)
             cell.run = run
             for joiner in cell.take_joiners():
                 joiner.join(run)
-            await s.conmon.runtime.start(cell.id)
+            await s.conmon_of(cell).runtime.start(cell.id)
         except RuntimeFailed as error:
             process = config["process"]
             command = cell.definition.args[0]

@@ -222,7 +222,7 @@ class Lifecycle:
         bundle = s.layout.bundle(id)
         pid = read_pid(bundle / "container.pid")
         if pid and start_time(pid):
-            await s.conmon.runtime.delete(id)
+            await s.conmon_of(cell).runtime.delete(id)
         else:
             # Nothing runs: the runtime's own record and the cgroup are all that is left of it.
             shutil.rmtree(s.conmon.runtime.root / id, ignore_errors=True)

@@ -38,7 +38,7 @@ from argosyd.events import EventBus
 from argosyd.runtime.cgroups import Cgroups
 from argosyd.runtime.monitor import Conmon
 from argosyd.runtime.oci import OciRuntime
-from argosyd.runtime.probe import choose_runtime, find_conmon, find_init, version_of
+from argosyd.runtime.probe import choose_runtime, find_conmon, find_init, installed_runtimes, version_of
 from argosyd.state.database import Database
 from argosyd.system import Pruned, Usage
 
@@ -77,13 +77,16 @@ class Containers:
         run_dir = self._layout.run_dir
         self.runtime = await choose_runtime(run_dir, self._cgroups, self._wanted_runtime)
         conmon = find_conmon()
-        self._components = {p.name: await version_of(str(p)) for p in (Path(self.runtime.path), Path(conmon))}
+        runtimes = {r.name: r for r in (*installed_runtimes(run_dir), self.runtime)}
+        programs = [conmon, *(r.path for r in runtimes.values())]
+        self._components = {Path(p).name: await version_of(p) for p in programs}
         shared = Shared(
             doors=self._doors,
             layout=self._layout,
             host=facts.look(self._cgroups.mode, find_init(), block_weight=self._cgroups.weighs_block_io()),
             cgroups=self._cgroups,
             conmon=Conmon(conmon, self.runtime, run_dir),
+            monitors={name: Conmon(conmon, runtime, run_dir) for name, runtime in runtimes.items()},
             store=ContainerStore(self._database),
             index=self.index,
             events=self._events,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,10 +40,17 @@ class Shared:
     host: Host
     cgroups: Cgroups
     conmon: Conmon
+    """The monitor with the runtime this daemon chose."""
+    monitors: Mapping[str, Conmon]
+    """The monitor with each runtime that is installed, by the runtime's name."""
     store: ContainerStore
     index: Index
     events: EventBus
     tasks: TaskSet
+
+    def conmon_of(self, cell: Cell) -> Conmon:
+        """The monitor with the runtime that a container was made for; another daemon may have chosen that."""
+        return self.monitors.get(cell.definition.runtime, self.conmon)
 
     def tell(self, cell: Cell, action: str, **more: str) -> None:
         """Publishes an event about a container, with its image, name and labels as Docker has them."""

@@ -105,6 +105,12 @@ async def choose_runtime(run_dir: Path, cgroups: Cgroups, wanted: str = "") -> O
     )
 
 
+def installed_runtimes(run_dir: Path) -> list[OciRuntime]:
+    """Every runtime a user may name (`--runtime`); whether it works on this host shows when it is used."""
+    found = ((name, shutil.which(name)) for name in CANDIDATES)
+    return [OciRuntime(name, path, run_dir / "runtime") for name, path in found if path]
+
+
 def find_conmon() -> str:
     """Where conmon is. Unavailable when it is not installed."""
     path = shutil.which("conmon") or next(
