@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
+from io import TextIOWrapper
 
 from argosy import _proto, errors
 from argosy.cli import tree
@@ -35,6 +36,11 @@ class Globals(Command):
 def main() -> None:
     """The entry point. Ends the process without the interpreter's own clean-up, which nothing here needs."""
     _proto.prefer_core()
+    if sys.stdout.encoding != "utf-8":
+        # A locale without "…" must not break a table.
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, TextIOWrapper):
+                stream.reconfigure(errors="replace")
     code = run(sys.argv[1:])
     try:
         sys.stdout.flush()

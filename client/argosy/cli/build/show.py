@@ -91,5 +91,5 @@ class Quiet(Plain):
 
 def title(step: pb.BuildStep) -> str:
     """ "[build 2/5] RUN make"."""
-    stage = f"{step.stage} " if step.stage else ""
+    stage = f"stage-{step.stage} " if step.stage.isdigit() else f"{step.stage} " if step.stage else ""
     return f"[{stage}{step.number}/{step.total}] {' '.join(step.instruction.split())}"

@@ -8,6 +8,7 @@ from argosy.cli.options import Command, UsageError, argument, arguments, flag
 from argosy.cli.service.converge import converge
 from argosy.client.services import Services
 from argosy.transport.blocking import wait
+from argosy.v1 import services_pb2 as pb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,13 +43,15 @@ class Scale(Command):
                 raise UsageError(f"invalid scale specifier '{entry}'. Use SERVICE=REPLICAS", 1)
             wanted[name] = int(count)
 
+        before = {}
+
         def scale(name: str) -> None:
-            _scale(Services(engine.channel), name, wanted[name])
+            before[name] = _scale(Services(engine.channel), name, wanted[name])
             engine.out(f"{name} scaled to {wanted[name]}")
 
         code = for_each(engine, list(wanted), scale, echo=False)
         if not self.detach and not code:
-            code = max(converge(engine, name, False) for name in wanted)
+            code = max(converge(engine, name, False, before[name]) for name in wanted)
         return code
 
 
@@ -61,24 +64,32 @@ class Rollback(Command):
 
     def run(self, engine: Engine) -> int:
         """Prints the service, and waits until the tasks run."""
-        wait(Services(engine.channel).rollback(self.service))
-        engine.out(self.service)
-        if self.detach:
-            return 0
-        converge(engine, self.service, self.quiet)
-        return 0
+        return roll_back(engine, self.service, self.detach, self.quiet)
 
 
-def _scale(api: Services, name: str, replicas: int) -> None:
-    for attempt in range(1, _ATTEMPTS + 1):
-        found = wait(api.inspect(name))
-        if found.spec.mode.WhichOneof("mode") == "global":
+def roll_back(engine: Engine, service: str, detach: bool, quiet: bool) -> int:
+    """Brings the previous spec back, and waits for it unless told not to. Its completion is what was asked for."""
+    api = Services(engine.channel)
+    wait(api.rollback(service))
+    engine.out(service)
+    return 0 if detach else converge(engine, service, quiet, wait(api.inspect(service)))
+
+
+def _scale(api: Services, name: str, replicas: int) -> pb.Service:
+    """Writes the number, again when somebody was faster; answers the service before."""
+    attempts = 0
+    while True:
+        attempts += 1
+        before = wait(api.inspect(name))
+        if before.spec.mode.WhichOneof("mode") == "global":
             raise errors.InvalidArgument("scale can only be used with replicated mode", kind="service", id=name)
-        found.spec.mode.replicas = replicas
+        spec = pb.ServiceSpec()
+        spec.CopyFrom(before.spec)
+        spec.mode.replicas = replicas
         try:
-            wait(api.update(found.id, found.spec, found.version))
+            wait(api.update(before.id, spec, before.version))
         except errors.Aborted:
-            if attempt == _ATTEMPTS:
+            if attempts == _ATTEMPTS:
                 raise
         else:
-            return
+            return before

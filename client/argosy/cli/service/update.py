@@ -8,10 +8,12 @@ from argosy import errors
 from argosy.cli.image.credentials import credentials
 from argosy.cli.options import argument, flag, many, text
 from argosy.cli.parse.pairs import read_pairs
+from argosy.cli.service.change import roll_back
 from argosy.cli.service.converge import converge
 from argosy.cli.service.settings import ServiceOptions, add_env, add_mounts, service_port
 from argosy.client.services import Services
 from argosy.transport.blocking import wait
+from argosy.v1 import services_pb2 as pb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from argosy.cli.engine import Engine
-    from argosy.v1 import services_pb2 as pb
 
     T = TypeVar("T")
 
@@ -57,25 +58,28 @@ class Update(ServiceOptions):
         """Prints the service, and waits until the update has ended."""
         api = Services(engine.channel)
         if self.rollback:
-            wait(api.rollback(self.service))
-        else:
-            self._update(api)
+            return roll_back(engine, self.service, self.detach, self.quiet)
+        before = self._update(api)
         engine.out(self.service)
-        return 0 if self.detach else converge(engine, self.service, self.quiet)
+        return 0 if self.detach else converge(engine, self.service, self.quiet, before)
 
-    def _update(self, api: Services) -> None:
-        """Reads, changes and writes the spec, again when somebody was faster."""
-        for attempt in range(1, _ATTEMPTS + 1):
-            found = wait(api.inspect(self.service))
-            self._change(found.spec)
-            auth = credentials(found.spec.container.image) if self.with_registry_auth else None
+    def _update(self, api: Services) -> pb.Service:
+        """Reads, changes and writes the spec, again when somebody was faster; answers the service before."""
+        attempts = 0
+        while True:
+            attempts += 1
+            before = wait(api.inspect(self.service))
+            spec = pb.ServiceSpec()
+            spec.CopyFrom(before.spec)
+            self._change(spec)
+            auth = credentials(spec.container.image) if self.with_registry_auth else None
             try:
-                wait(api.update(found.id, found.spec, found.version, auth))
+                wait(api.update(before.id, spec, before.version, auth))
             except errors.Aborted:
-                if attempt == _ATTEMPTS:
+                if attempts == _ATTEMPTS:
                     raise
             else:
-                return
+                return before
 
     def _change(self, spec: pb.ServiceSpec) -> None:
         self.apply(spec)
