@@ -72,17 +72,17 @@ def enter(run_dir: Path, runtime: str = "") -> bool:
     """Enters the private namespace when this host needs one; tells whether it did.
 
     Call it while the process has one thread. `runtime` is the runtime asked for ("" lets the engine choose). A
-    host that is not hybrid, or where crun is not to be used, is left as it is.
+    host that is not hybrid, or where crun is not to be used, is left as it is, unless a monitor of an earlier
+    daemon still lives in such a namespace.
     """
-    if runtime not in ("", "crun") and not runtime.endswith("/crun"):
-        return False
     libc = ctypes.CDLL(None, use_errno=True)
     here = os.getcwd()
     for pid in living_monitors(run_dir).values():
         try:
             theirs, ours = os.stat(f"/proc/{pid}/ns/mnt"), os.stat("/proc/self/ns/mnt")
             if theirs.st_ino == ours.st_ino:
-                continue
+                # Its mounts are the host's; from a namespace of our own they could not be taken away.
+                return False
             fd = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             continue
@@ -94,7 +94,7 @@ def enter(run_dir: Path, runtime: str = "") -> bool:
         os.chdir(here if os.path.isdir(here) else "/")
         return True
     mounts = cgroup_mounts()
-    if mounts.mode != "hybrid" or not (runtime.endswith("/crun") or shutil.which("crun")):
+    if mounts.mode != "hybrid" or runtime not in ("", "crun") or not shutil.which("crun"):
         return False
     if not Path(mounts.v2, "cgroup.controllers").read_text().strip():
         return False
