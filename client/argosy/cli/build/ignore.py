@@ -15,7 +15,7 @@ class Ignore:
     """The patterns of one file."""
 
     def __init__(self, text: str) -> None:
-        self._rules: list[tuple[bool, re.Pattern[str], bool]] = []
+        self._rules: list[tuple[bool, re.Pattern[str]]] = []
         for line in text.removeprefix("\ufeff").splitlines():
             pattern = line.strip()
             if not pattern or line.startswith("#"):
@@ -23,15 +23,15 @@ class Ignore:
             exclude = pattern.startswith("!")
             pattern = _clean(pattern.removeprefix("!").strip())
             if pattern:
-                self._rules.append((exclude, re.compile(_regex(pattern)), "**" in pattern))
-        self.has_exceptions = any(exclude for exclude, _, _ in self._rules)
+                self._rules.append((exclude, _compile(pattern)))
+        self.has_exceptions = any(exclude for exclude, _ in self._rules)
 
     def ignores(self, path: str) -> bool:
         """Whether a path, relative to the context and with "/" between its names, is left out."""
         ignored = False
         parts = path.split("/")
         candidates = ["/".join(parts[:at]) for at in range(1, len(parts) + 1)]
-        for exclude, regex, _ in self._rules:
+        for exclude, regex in self._rules:
             if exclude == ignored and any(regex.fullmatch(c) for c in candidates):
                 ignored = not exclude
         return ignored
@@ -54,6 +54,13 @@ def _clean(pattern: str) -> str:
     return "/".join(parts)
 
 
+def _compile(pattern: str) -> re.Pattern[str]:
+    try:
+        return re.compile(_regex(pattern), re.DOTALL)
+    except re.error:
+        raise UsageError(f"syntax error in pattern of .dockerignore: {pattern}", 1) from None
+
+
 def _regex(pattern: str) -> str:
     out = []
     at = 0
@@ -72,10 +79,11 @@ def _regex(pattern: str) -> str:
         elif char == "?":
             out.append("[^/]")
         elif char == "[":
-            end = pattern.find("]", at + 2 if pattern[at + 1 : at + 2] == "^" else at + 1)
-            if end < 0:
+            start = at + 2 if pattern[at + 1 : at + 2] == "^" else at + 1
+            end = pattern.find("]", start)
+            if end <= start:
                 raise UsageError(f"syntax error in pattern of .dockerignore: {pattern}", 1)
-            out.append(pattern[at : end + 1])
+            out.append(pattern[at:start] + re.sub(r"[\[&|~]", r"\\\g<0>", pattern[start:end]) + "]")
             at = end
         elif char == "\\" and at + 1 < len(pattern):
             at += 1
