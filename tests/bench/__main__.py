@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from rich.console import Console
 from rich.table import Table
+from tests.bench import builds
 from tests.bench.peers import IMAGE, Peer, installed
 
 
@@ -61,8 +62,8 @@ def measure(peers: Sequence[Peer], runs: int) -> list[Row]:
     """Every row."""
     rows = []
 
-    def row(name: str, work: Callable[[Peer], object], count: int = runs) -> None:
-        rows.append(interleaved(peers, Row(name, "s"), count, work))
+    def row(name: str, work: Callable[[Peer], object], count: int = runs, who: Sequence[Peer] = tuple(peers)) -> None:
+        rows.append(interleaved(who, Row(name, "s"), count, work))
         print(f"measured: {name}", file=sys.stderr)
 
     row("run --rm true, no network", lambda p: p.run("--rm", "--network", "none", IMAGE, "true"))
@@ -74,6 +75,7 @@ def measure(peers: Sequence[Peer], runs: int) -> list[Row]:
     for peer in peers:
         peer.call("rm", "-f", "target")
     row("24 runs, 8 at a time, no network", lambda p: many(p, 24, 8), max(1, runs // 3))
+    builds.measure(peers, row, runs)
     rows += at_rest(peers, runs, row)
     return rows
 
