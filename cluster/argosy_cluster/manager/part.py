@@ -19,6 +19,7 @@ class ManagerPart:
         self.store = member.store
         self.orchestrator = Orchestrator(member.store, member.clock)
         self._dispatcher = Dispatcher(self.orchestrator, member.peer)
+        self.running = False
 
     def register(self, server: Any) -> MethodRoles:
         """See Part."""
@@ -27,9 +28,11 @@ class ManagerPart:
     async def start(self) -> None:
         """See Part."""
         await self.orchestrator.start()
+        self.running = True
 
     async def close(self) -> None:
         """See Part."""
+        self.running = False
         self._dispatcher.close()
         await self.orchestrator.close()
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from argosy.cluster.v1 import identity_pb2, identity_pb2_grpc, membership_pb2, membership_pb2_grpc
-from argosy.errors import Unauthenticated
+from argosy.errors import ArgosyError, Unauthenticated
 from argosy_cluster.addresses import is_wildcard, join, split
 from argosy_cluster.clock import Clock
 from argosy_cluster.codec import decode, encode
@@ -220,6 +220,8 @@ class Membership:
                     await store.compact(target)
                 except Compacted:
                     pass
+                except ArgosyError as error:
+                    log.warning("cluster state not compacted", extra={"facts": {"error": str(error)}})
             before = now
 
     # -- every member's -------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from argosy_cluster.manager.control import ServiceControl
 from argosy_cluster.manager.part import ManagerPart
 from argosy_cluster.model import Node, NodeState
 from argosy_cluster.parts import Channels, Member, PartFactory
+from argosyd.cluster.events import event_part
 from argosyd.cluster.executor import EngineExecutor
 from argosyd.cluster.images import ImageLocator, PeerFetcher, peer_images_part
 from argosyd.containers.room import Containers
@@ -33,7 +34,7 @@ class ServiceRoom:
     @property
     def parts(self) -> Sequence[PartFactory]:
         """For `argosy_cluster.cluster.Cluster`. Images before the agent: tasks need them."""
-        return (self._make_manager, peer_images_part(self._images), self._make_agent)
+        return (event_part(self._events), self._make_manager, peer_images_part(self._images), self._make_agent)
 
     def _make_manager(self, member: Member) -> ManagerPart | None:
         if member.store is None:
@@ -50,7 +51,8 @@ class ServiceRoom:
     @property
     def manager(self) -> ManagerPart:
         """Conflict when this node manages nothing."""
-        if self._manager is None:
+        # The part of a membership that has ended knows its services still.
+        if self._manager is None or not self._manager.running:
             raise Conflict(
                 "this node is not the manager of a cluster: use `argosy cluster init` to make one "
                 "or `argosy cluster join` to join one",
