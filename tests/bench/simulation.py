@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from argosy_cluster.clock import ManualClock
 from argosy_cluster.codec import encode
+from argosy_cluster.manager.control import ServiceControl
 from argosy_cluster.manager.loop import Orchestrator
 from argosy_cluster.manager.model import (
     SERVICES,
@@ -47,7 +48,9 @@ class FakeNodes:
 
     def __init__(self, orchestrator: Orchestrator) -> None:
         self.orchestrator = orchestrator
-        self.todo: dict[str, dict[str, Task]] = {}
+        self.todo: dict[str, dict[str, Task | None]] = {}
+        self.actual: dict[str, Task] = {}
+        """What runs, whatever the manager thinks."""
         self.silent: set[str] = set()
         self.failing: set[str] = set()
         """Templates whose tasks fail."""
@@ -55,34 +58,51 @@ class FakeNodes:
 
     def _hear(self, changes: Mapping[str, Mapping[str, Task | None]]) -> None:
         for node_id, tasks in changes.items():
-            for task_id, task in tasks.items():
-                if task is not None:
-                    self.todo.setdefault(node_id, {})[task_id] = task
+            self.todo.setdefault(node_id, {}).update(tasks)
 
     def _outcome(self, task: Task) -> TaskState | None:
         if task.status.state.ended:
             return None
         if task.desired > TaskState.RUNNING:
+            self.actual.pop(task.id, None)
             return TaskState.SHUTDOWN
         if task.desired is TaskState.READY:
             return TaskState.READY
-        return TaskState.FAILED if task.template in self.failing else TaskState.RUNNING
+        if task.template in self.failing and task.id not in self.actual:
+            return TaskState.FAILED
+        self.actual[task.id] = task
+        return TaskState.RUNNING
 
     async def act(self) -> bool:
         """Every node that was told something reports once. Whether any was."""
         todo = {n: t for n, t in self.todo.items() if n not in self.silent}
         for node_id in todo:
             del self.todo[node_id]
-        reports = []
         for node_id, tasks in todo.items():
-            statuses = [(t.id, TaskStatus(state)) for t in tasks.values() if (state := self._outcome(t)) is not None]
-            if statuses:
-                reports.append(asyncio.ensure_future(self.orchestrator.report(node_id, statuses)))
-        if reports:
-            await asyncio.sleep(0)
-            await self.orchestrator.round()
-            await asyncio.gather(*reports)
+            for task_id in [id for id, task in tasks.items() if task is None]:
+                self.actual.pop(task_id, None)
+            told = [t for t in tasks.values() if t is not None]
+            # What is to stop stops before anything begins.
+            told.sort(key=lambda t: -t.desired)
+            await self._report(node_id, [(t.id, s) for t in told if (s := self._outcome(t)) is not None])
         return bool(todo)
+
+    async def _report(self, node_id: str, states: list[tuple[str, TaskState]]) -> None:
+        if states:
+            self.orchestrator.submit(node_id, [(id, TaskStatus(state)) for id, state in states])
+
+    async def crash(self, number: int) -> None:
+        """One task that runs ends by itself."""
+        running = sorted(t.id for t in self.actual.values() if t.node_id not in self.silent)
+        if running:
+            task = self.actual.pop(running[number % len(running)])
+            await self._report(task.node_id, [(task.id, TaskState.FAILED)])
+
+    def full_set(self, node_id: str) -> None:
+        """What a node that comes back gets: everything, in place of what it did not hear."""
+        assigned = self.orchestrator.assigned(node_id)
+        mine = [t.id for t in self.actual.values() if t.node_id == node_id]
+        self.todo[node_id] = {**dict.fromkeys(mine), **assigned}
 
 
 class Simulation:
@@ -125,14 +145,43 @@ class Simulation:
         )
         await self.store.txn((), ops)
 
-    async def settle(self) -> None:
-        """Until nothing happens any more at this hour."""
+    async def settle(self, check: Callable[[], None] = lambda: None) -> None:
+        """Until nothing happens any more at this hour; `check` looks at every step."""
         while True:
             # Lets the watch deliver what was written.
             await ManualClock.settle(4)
             await self.orchestrator.round()
-            if not await self.nodes.act() and not self.orchestrator.busy:
+            check()
+            acted = await self.nodes.act()
+            check()
+            if not acted and not self.orchestrator.busy:
                 return
+
+    async def update(self, service_id: str, spec: ServiceSpec, template: Template | None) -> None:
+        """As `service update` does it."""
+        if template is not None:
+            await self.store.put(TEMPLATES + template.digest, encode(template))
+        control = ServiceControl(self.store, self.orchestrator, self.clock)
+        current = template or self.orchestrator.state.templates[spec.template]
+        await control.update(service_id, 0, spec, current)
+
+    async def come_back(self, node_id: str) -> None:
+        """A node that was silent is heard of again, once the manager knows it."""
+        await ManualClock.settle(4)
+        await self.orchestrator.round()
+        self.nodes.silent.discard(node_id)
+        self.nodes.full_set(node_id)
+
+    async def restart(self) -> None:
+        """The manager dies and another takes up what is in the store."""
+        old = self.nodes
+        await self.orchestrator.close()
+        self.orchestrator = Orchestrator(self.store, self.clock)
+        self.nodes = FakeNodes(self.orchestrator)
+        self.nodes.actual, self.nodes.silent, self.nodes.failing = old.actual, old.silent, old.failing
+        await self.orchestrator.start()
+        for node_id in self.orchestrator.state.nodes:
+            self.nodes.full_set(node_id)
 
     async def advance(self, seconds: float) -> None:
         await self.clock.advance(seconds)

@@ -153,10 +153,14 @@ class Orchestrator:
 
     async def report(self, node_id: str, statuses: Sequence[tuple[str, TaskStatus]]) -> None:
         """A node tells how its tasks do. Returns when that is kept."""
+        await self.submit(node_id, statuses)
+
+    def submit(self, node_id: str, statuses: Sequence[tuple[str, TaskStatus]]) -> asyncio.Future[None]:
+        """As `report`, told through a future."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._reports.append((node_id, statuses, done))
         self._event.set()
-        await done
+        return done
 
     def listen(self, listener: Published) -> None:
         """From now on `listener` hears of what nodes must know."""
