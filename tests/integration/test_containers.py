@@ -547,6 +547,23 @@ async def test_lists_page(client: Client) -> None:
     assert seen == made[::-1]
 
 
+async def test_a_port_is_held_by_one_and_free_again_at_once(client: Client, daemon: Daemon) -> None:
+    port = common_pb2.PortMapping(container_port=80, host_port=18080)
+    holder = await client.started("sleep", "100", network_mode="", ports=[port])
+    other = await client.create("true", network_mode="", ports=[port])
+    with pytest.raises(aio.AioRpcError) as caught:
+        await client.stub.Start(pb.StartContainerRequest(container=other))
+    assert caught.value.code() == StatusCode.FAILED_PRECONDITION
+    assert "18080" in str(caught.value.details())
+    assert (await client.inspect(other)).status.state == pb.CONTAINER_STATE_CREATED
+    await client.remove(other)
+    await client.remove(holder)
+    assert daemon.leftovers() == {}
+    # The exit is told before the port is given back; the next one waits for that instead of failing.
+    for _ in range(5):
+        assert (await client.run("true", network_mode="", ports=[port], auto_remove=True))[2] == 0
+
+
 async def test_many_at_once(client: Client) -> None:
     async def one(number: int) -> tuple[bytes, bytes, int]:
         return await client.run("sh", "-c", f"echo {number}; exit {number}", auto_remove=True)

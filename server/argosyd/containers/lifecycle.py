@@ -89,13 +89,16 @@ class Lifecycle:
         await s.store.put_state(cell.id, cell.state)
 
     async def _launch(self, cell: Cell) -> Run:
+        # Noted now: one that ends meanwhile may have been in the way all the same.
+        ending = set(self._cleaning)
         try:
             return await self._launcher.launch(cell)
         except Conflict:
             # A port may be that of a container which has just ended and is being cleaned up.
-            if not self._cleaning:
+            ending |= self._cleaning
+            if not ending:
                 raise
-            for event in list(self._cleaning):
+            for event in ending:
                 await event.wait()
             await self.clean(cell)
             return await self._launcher.launch(cell)
