@@ -564,6 +564,12 @@ async def test_a_port_is_held_by_one_and_free_again_at_once(client: Client, daem
         assert (await client.run("true", network_mode="", ports=[port], auto_remove=True))[2] == 0
 
 
+async def test_a_name_is_free_again_for_who_saw_the_exit(client: Client) -> None:
+    for number in range(5):
+        out, _, code = await client.run("echo", str(number), name="again", auto_remove=True)
+        assert (out, code) == (b"%d\n" % number, 0)
+
+
 async def test_many_at_once(client: Client) -> None:
     async def one(number: int) -> tuple[bytes, bytes, int]:
         return await client.run("sh", "-c", f"echo {number}; exit {number}", auto_remove=True)

@@ -16,7 +16,7 @@ from argosy.errors import Conflict, InvalidArgument
 from argosyd.containers import names, signals
 from argosyd.containers.cell import Cell
 from argosyd.containers.logs.options import parse as parse_log_options
-from argosyd.containers.model import ContainerSpec, RestartCondition
+from argosyd.containers.model import ContainerSpec, ContainerState, RestartCondition
 from argosyd.containers.records import Definition, Intent, Record, State
 from argosyd.containers.rooms import Shared
 from argosyd.containers.spec import capabilities, devices, limits, process, resources, security
@@ -25,6 +25,8 @@ from argosyd.units import Timestamp
 from argosyd.volumes.model import Mount, MountType
 
 log = logging.getLogger(__name__)
+
+_PASSING_PATIENCE = 10.0
 
 
 class Creator:
@@ -42,6 +44,8 @@ class Creator:
         warnings = self._check(spec)
         await s.doors.network.validate(spec.network_mode, spec.endpoints)
         id = secrets.token_hex(32)
+        if name:
+            await self._passing(names.check(name))
         taken = names.check(name) if name else names.generate(lambda n: s.index.by_name(n) is not None)
         definition = Definition(
             id=id,
@@ -65,6 +69,17 @@ class Creator:
                 raise
         s.tell(cell, "create")
         return cell, warnings
+
+    async def _passing(self, name: str) -> None:
+        """Waits for a container of that name which has ended and is removing itself: who saw its exit may go on."""
+        cell = self._s.index.by_name(name)
+        if cell is None or cell.running or not cell.definition.spec.auto_remove:
+            return
+        leaving = cell.run is not None or cell.state.status.state is ContainerState.REMOVING
+        if leaving and cell.state.intent is not Intent.START:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_PASSING_PATIENCE):
+                    await cell.removed.wait()
 
     async def _make(self, cell: Cell, image: Image) -> None:
         s, id = self._s, cell.id
