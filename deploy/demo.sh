@@ -19,7 +19,7 @@ stop() { [ -z "$1" ] || { kill "$1" 2>/dev/null && wait "$1" 2>/dev/null || true
 clean() {
     trap - EXIT INT TERM
     printf '\nputting everything back\n'
-    [ -z "$lab" ] || python -m tests.lab --state "$lab" down >/dev/null 2>&1 || true
+    [ ! -e "$lab/lab.json" ] || deploy/lab/lab --state "$lab" down >/dev/null 2>&1 || true
     if [ -n "$daemon_pid" ] && kill -0 "$daemon_pid" 2>/dev/null; then
         mapfile -t ids < <(argosy ps -aq 2>/dev/null || true)
         [ "${#ids[@]}" -eq 0 ] || argosy rm -f -v "${ids[@]}" >/dev/null 2>&1 || true
@@ -109,10 +109,66 @@ show argosy run --rm --network shop busybox sh -c 'nc $(nslookup db | sed -n "s/
 argosy rm -f db >/dev/null
 show argosy run --rm -v stock:/data:ro busybox cat /data/list
 
-for part in deploy/demo.d/*.sh; do
-    # shellcheck source=/dev/null
-    [ ! -e "$part" ] || . "$part"
+say "8. A web application built from a two-stage Dockerfile"
+mkdir -p "$base/app/pages"
+cp -r "$base/root" "$base/app/base"
+echo 'Welcome to the shop.' >"$base/app/pages/index.html"
+echo 'Apples, pears, plums.' >"$base/app/pages/goods.html"
+echo 'notes.txt' >"$base/app/.dockerignore"
+cat >"$base/app/Dockerfile" <<'END'
+FROM busybox AS pages
+WORKDIR /src
+COPY pages/ .
+RUN for page in *.html; do echo "<h1>$(cat $page)</h1>" >/$page; done && mkdir /out && mv /*.html /out
+
+FROM busybox
+RUN mkdir -p /www && echo "made by argosy" >/www/about.html
+COPY --from=pages /out/ /www/
+EXPOSE 80
+CMD ["httpd", "-f", "-h", "/www"]
+END
+sed 's/^/    /' "$base/app/Dockerfile"
+show argosy build -t shop:1 "$base/app"
+say "   One page changes; everything that does not depend on it comes from the cache"
+echo 'Apples, pears, plums, and now quinces.' >"$base/app/pages/goods.html"
+show argosy build -t shop:2 "$base/app"
+show argosy run -d --name shop --network shop -v stock:/www/stock:ro -p 8082:80 shop:2
+show inside curl -s --retry 5 --retry-connrefused http://127.0.0.1:8082/goods.html
+show inside curl -s http://127.0.0.1:8082/stock/list
+argosy rm -f shop >/dev/null
+argosy save shop:1 shop:2 >"$base/shop.tar"
+
+say "9. A cluster of three daemons, each a host of its own"
+lab="$base/lab"
+lab() { deploy/lab/lab --state "$lab" "$@"; }
+on() { local host=$1; shift; lab exec "$host" -- "$@"; }
+show lab up 3
+on node1 argosy cluster init >/dev/null
+token=$(on node1 argosy cluster join-token -q worker)
+for node in node2 node3; do show on "$node" argosy cluster join --token "$token" 10.99.0.1:2377; done
+show on node2 argosy node ls
+
+say "   Three replicas of the image built here: no registry has it, the nodes fetch it from each other"
+on node1 argosy load <"$base/shop.tar" >/dev/null
+show on node1 argosy service create --name shop --replicas 3 --stop-grace-period 1s shop:1
+show on node3 argosy service ps shop
+
+say "   Updated one replica at a time, from any node"
+show on node2 argosy service update --image shop:2 --update-parallelism 1 --update-monitor 1s --rollback-monitor 1s shop
+show on node2 argosy service ps --filter desired-state=running shop
+say "   And back again"
+show on node1 argosy service rollback shop
+
+say "   A node is killed without a word; its replicas come back elsewhere"
+lab kill node3
+for _ in $(seq 100); do
+    here=$(on node1 argosy service ps --filter desired-state=running --format '{{.Node}} {{.CurrentState}}' shop)
+    [ "$(grep -c Running <<<"$here")" -ge 3 ] && ! grep -q node3 <<<"$here" && break
+    read -rt 0.1 <> <(:) || true
 done
+show on node1 argosy node ls
+show on node1 argosy service ps --filter desired-state=running shop
+show on node1 argosy service rm shop
 
 say "That was it."
 argosy stop -t 1 web >/dev/null
