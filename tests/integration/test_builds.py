@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import sqlite3
 import subprocess
 import sys
 import tarfile
@@ -82,9 +84,9 @@ def du(daemon: Daemon) -> bytes:
     return daemon.argosy("builder", "du").stdout
 
 
-def start_build(daemon: Daemon, context: Path) -> subprocess.Popen[bytes]:
+def start_build(daemon: Daemon, context: Path, *options: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "argosy", "build", "--network", "none", str(context)],
+        [sys.executable, "-m", "argosy", "build", "--network", "none", *options, str(context)],
         env={"PYTHONPATH": python_path(), "ARGOSY_HOST": daemon.address, "PATH": "/usr/bin:/bin"},
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
@@ -445,3 +447,55 @@ def test_a_build_without_options_first_is_refused(daemon: Daemon) -> None:
         with pytest.raises(ArgosyError) as caught:
             call(daemon, requests)
         assert caught.value.code == "INVALID_ARGUMENT"
+
+
+# -- crashes ------------------------------------------------------------------------------------------------------
+
+
+def snapshots(daemon: Daemon) -> dict[str, str]:
+    """Every snapshot and its parent, as recorded; each has its directory and there is none besides."""
+    with contextlib.closing(sqlite3.connect(f"file:{daemon.data_dir}/argosy.db?mode=ro", uri=True)) as database:
+        rows = database.execute("SELECT key, number, parent FROM snapshots").fetchall()
+    directories = {p.name for p in (daemon.data_dir / "snapshots").iterdir()} - {"empty"}
+    assert directories == {str(number) for _, number, _ in rows}
+    return {key: parent for key, _, parent in rows}
+
+
+def test_kill_at_many_points(context: Path) -> None:
+    (context / "Dockerfile").write_text(
+        "FROM busybox AS a\nRUN true\nRUN true\nCOPY app.txt /files/\nRUN cat /proc/sys/kernel/random/uuid > /u\n"
+        "FROM busybox\nRUN echo 1 > /1\nRUN true\nCOPY --from=a /files /f\nRUN rm -r /f; echo 2 > /2\nWORKDIR /w\n"
+        "RUN cat /1 /2 > 3\n"
+    )
+    daemon = Daemon(label="build").start()
+    try:
+        daemon.import_busybox()
+        only = set(snapshots(daemon))
+        for delay in (0.15, 0.25, 0.35, 0.45, 0.6):
+            client = start_build(daemon, context, "--no-cache")
+            time.sleep(delay)
+            daemon.kill()
+            client.wait(timeout=30)
+            daemon.start()
+            assert daemon.leftovers() == {}
+            assert not [key for key in snapshots(daemon) if key.startswith("build-")]
+        daemon.argosy("build", "-t", "x", "--network", "none", str(context), check=True)
+        assert cat(daemon, "x", "cat", "/w/3") == "1\n2\n"
+        assert_nothing_left(daemon)
+        daemon.argosy("rmi", "-f", "x", check=True)
+        daemon.argosy("image", "prune", "-f", check=True)
+        daemon.argosy("builder", "prune", "-af", check=True)
+        assert set(snapshots(daemon)) == only
+    finally:
+        daemon.close()
+
+
+def test_builds_at_the_same_time(daemon: Daemon, context: Path) -> None:
+    (context / "Dockerfile").write_text("FROM busybox\nRUN true\nCOPY app.txt /\nRUN true\nRUN cp /app.txt /copy\n")
+    clients = [start_build(daemon, context, "-t", f"same{n}", *options) for n, options in enumerate(
+        [["--no-cache"], ["--no-cache"], [], []]
+    )]  # fmt: skip
+    assert [client.wait(timeout=60) for client in clients] == [0, 0, 0, 0]
+    for number in range(4):
+        assert cat(daemon, f"same{number}", "cat", "/copy") == "app\n"
+    snapshots(daemon)

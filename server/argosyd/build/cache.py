@@ -53,10 +53,14 @@ class BuildCache:
         self._entries: dict[str, Entry] = {}
         self._held: Counter[str] = Counter()
         self._blobs: Counter[str] = Counter()
+        self.garbage: set[str] = set()
+        """Chain ids of snapshots that no step names (any more)."""
 
     async def start(self) -> None:
         """Reads the record."""
         rows = await self._database.read(lambda c: c.execute("SELECT * FROM build_cache").fetchall())
+        found = await self._database.read(lambda c: c.execute("SELECT chain FROM build_garbage").fetchall())
+        self.garbage = {row["chain"] for row in found}
         for row in rows:
             layer = codec.loads(NewLayer, row["layer"]) if row["layer"] else None
             self._entries[row["key"]] = Entry(
@@ -105,10 +109,31 @@ class BuildCache:
         now = self.now()
         entry = Entry(key, parent, chain, layer, instruction, now, now)
         row = (key, parent, chain, codec.dumps(layer) if layer else "", instruction, now, now)
-        await self._database.write(
-            lambda c: c.execute("INSERT OR REPLACE INTO build_cache VALUES (?, ?, ?, ?, ?, ?, ?)", row)
-        )
+        old = self._entries.get(key)
+        dropped = {old.chain} - {chain} if old is not None and old.layer is not None else set()
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.execute("INSERT OR REPLACE INTO build_cache VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+            connection.execute("DELETE FROM build_garbage WHERE chain = ?", (chain,))
+            _insert_garbage(connection, dropped)
+
+        await self._database.write(write)
         self._entries[key] = entry
+        self.garbage = (self.garbage - {chain}) | dropped
+
+    async def announce(self, chain: str) -> None:
+        """A snapshot is about to get this name; until a step is recorded that has it, it is garbage."""
+        if not any(e.chain == chain for e in self._entries.values()):
+            await self._database.write(lambda c: _insert_garbage(c, {chain}))
+            self.garbage.add(chain)
+
+    async def swept(self, chains: Iterable[str]) -> None:
+        """These are gone, or somebody else's now."""
+        gone = set(chains)
+        await self._database.write(
+            lambda c: c.executemany("DELETE FROM build_garbage WHERE chain = ?", [(chain,) for chain in gone])
+        )
+        self.garbage -= gone
 
     async def touch(self, keys: Iterable[str]) -> None:
         """Notes that steps were used now."""
@@ -124,21 +149,28 @@ class BuildCache:
             )
 
     async def delete(self, keys: Iterable[str]) -> None:
-        """Forgets steps."""
-        gone = [(key,) for key in keys]
+        """Forgets steps; their snapshots become garbage."""
+        gone = [entry for key in keys if (entry := self._entries.get(key)) is not None]
+        dropped = {entry.chain for entry in gone if entry.layer is not None}
 
         def write(connection: sqlite3.Connection) -> None:
-            connection.executemany("DELETE FROM build_cache WHERE key = ?", gone)
+            connection.executemany("DELETE FROM build_cache WHERE key = ?", [(entry.key,) for entry in gone])
+            _insert_garbage(connection, dropped)
 
         await self._database.write(write)
-        for (key,) in gone:
-            self._entries.pop(key, None)
+        for entry in gone:
+            self._entries.pop(entry.key, None)
+        self.garbage |= dropped
 
     def kept(self) -> Kept:
         """What must not be collected, for `ImageService.keepers`."""
         layers = [e for e in self._entries.values() if e.layer is not None]
         blobs = {e.layer.digest for e in layers if e.layer is not None} | {b for b, n in self._blobs.items() if n}
         return Kept(frozenset(blobs), frozenset(e.chain for e in layers))
+
+
+def _insert_garbage(connection: sqlite3.Connection, chains: Iterable[str]) -> None:
+    connection.executemany("INSERT OR IGNORE INTO build_garbage VALUES (?)", [(chain,) for chain in chains])
 
 
 class _Held(set[str]):

@@ -23,12 +23,15 @@ from argosyd.dockerfile.parser import Dockerfile, parse
 from argosyd.events import EventBus
 from argosyd.images import reference
 from argosyd.images.model import HistoryEntry, Image
+from argosyd.images.oci_config import chain_id
 from argosyd.images.service import ImageService
 from argosyd.snapshots.model import Snapshotter
 from argosyd.state.database import Database
 from argosyd.system import Pruned, Usage
 
 DEFAULT_DOCKERFILE = "Dockerfile"
+MOST_CACHED = 20 << 30
+"""Bytes of layers in the cache above which the longest unused go that no image has."""
 
 
 class Builds:
@@ -42,6 +45,7 @@ class Builds:
         self._images, self._snapshots, self._cache, self._tools = images, snapshots, cache, tools
         self._scratch = tools.data_dir / "build" / "tmp"
         self._caches = Caches(tools.data_dir / "build" / "caches")
+        self._running = 0
 
     async def start(self) -> None:
         """Takes away what builds left that a crash cut off; their finished steps stay."""
@@ -58,6 +62,7 @@ class Builds:
         await self._database.write(lambda c: c.execute("DELETE FROM builds"))
         await asyncio.to_thread(shutil.rmtree, self._scratch, True)
         self._scratch.mkdir(parents=True, mode=0o700)
+        await self._sweep()
 
     async def close(self) -> None:
         """Builds end with the calls that asked for them."""
@@ -76,6 +81,7 @@ class Builds:
             )  # fmt: skip
         id = uuid.uuid4().hex[:12]
         tar = ContextTar(self._scratch / f"{id}.tar")
+        self._running += 1
         try:
             file = await self._receive(options, context, tar)
             architecture = self._tools.host.architecture
@@ -83,6 +89,14 @@ class Builds:
                                      file, sink)  # fmt: skip
         finally:
             tar.close()
+            self._running -= 1
+            await asyncio.shield(self._trim())
+
+    async def _trim(self) -> None:
+        """Keeps the cache from filling the disk."""
+        if not self._running and sum(e.size for e in self._cache) > MOST_CACHED:
+            await self.prune(keep_bytes=MOST_CACHED)
+        await self._sweep()
 
     async def _receive(self, options: BuildOptions, context: AsyncIterator[bytes], tar: ContextTar) -> Dockerfile:
         """Takes the context; the Dockerfile is parsed as soon as it is here, so that mistakes are told at once."""
@@ -195,7 +209,7 @@ class Builds:
             freed += 0 if needed else entry.size
             gone.append(entry)
         await self._cache.delete(e.key for e in gone)
-        await self._drop_snapshots(gone)
+        await self._sweep()
         await self._images.collect()
         if all and not keep_bytes:
             freed += await asyncio.to_thread(self._caches.clear)
@@ -205,18 +219,29 @@ class Builds:
         """`prune`, as `system prune` asks for it."""
         return await self.prune(all=all)
 
-    async def _drop_snapshots(self, gone: list[Entry]) -> None:
-        """Removes snapshots that neither an image, a container nor another step stands on, the topmost first."""
-        chains = {e.chain for e in gone if e.layer is not None} - self._cache.kept().chains
-        chains -= {image.chain_id for image in self._images.all()}
+    async def _sweep(self) -> None:
+        """Removes snapshots that neither a step, an image, a container nor another snapshot needs, the topmost first.
+
+        Not while a build runs: it may stand on one whose step was made anew meanwhile.
+        """
+        if self._running or not self._cache.garbage:
+            return
+        kept = set(self._cache.kept().chains)
+        for image in self._images.all():
+            kept |= {chain_id(image.layers[:n]) for n in range(1, len(image.layers) + 1)}
+        gone: set[str] = set()
+        left = self._cache.garbage - kept
         progress = True
-        while chains and progress:
+        while left and progress:
             progress = False
-            for chain in sorted(chains):
+            for chain in sorted(left):
                 with contextlib.suppress(Conflict):
                     await self._snapshots.remove(chain)
-                    chains.discard(chain)
+                    left.discard(chain)
+                    gone.add(chain)
                     progress = True
+        if gone:
+            await self._cache.swept(gone)
 
     async def usage(self) -> Usage:
         """What the cache takes, for `system df`."""

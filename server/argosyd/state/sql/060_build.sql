@@ -10,3 +10,6 @@ CREATE TABLE build_cache (
 ) STRICT;
 -- Builds under way: what a crash leaves of them is found by this.
 CREATE TABLE builds (id TEXT PRIMARY KEY) STRICT;
+-- Snapshots that no step in the cache names (any more): removed once no image needs them either. A step's own is
+-- here from before it gets its name until the step is recorded, so that a crash in between loses track of nothing.
+CREATE TABLE build_garbage (chain TEXT PRIMARY KEY) STRICT;
