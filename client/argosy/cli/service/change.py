@@ -72,7 +72,7 @@ def roll_back(engine: Engine, service: str, detach: bool, quiet: bool) -> int:
     api = Services(engine.channel)
     wait(api.rollback(service))
     engine.out(service)
-    return 0 if detach else converge(engine, service, quiet, wait(api.inspect(service)))
+    return 0 if detach else converge(engine, service, quiet, back=True)
 
 
 def _scale(api: Services, name: str, replicas: int) -> pb.Service:

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 _STOPPED = ("paused", "rollback_paused", "rollback_completed")
 
 
-def converge(engine: Engine, service: str, quiet: bool, before: pb.Service | None = None) -> int:
+def converge(engine: Engine, service: str, quiet: bool, before: pb.Service | None = None, *, back: bool = False) -> int:
     """0 once every wanted task runs; 1 when the update that was asked for stopped or was rolled back.
 
-    `before` is the service as it was read before that update: how an earlier one ended does not count. The way
+    With `back` a rollback is what was asked for. `before` is the service as it was read before that update: how an earlier one ended does not count. The way
     there is shown on standard error.
     """
     sys.stdout.flush()
@@ -36,7 +36,8 @@ def converge(engine: Engine, service: str, quiet: bool, before: pb.Service | Non
         last = line
         if reply.converged:
             break
-    if status.update_state in _STOPPED and status.update_started != earlier:
+    asked_for = back and status.update_state == "rollback_completed"
+    if status.update_state in _STOPPED and not asked_for and status.update_started != earlier:
         engine.say(f"argosy: service update {status.update_state.replace('_', ' ')}: {status.update_message}")
         return 1
     if not quiet:
