@@ -221,7 +221,7 @@ def archive(source: Source, path: str) -> str:
             start += piece
             if len(start) >= 512:
                 break
-    except (DataLoss, OSError, EOFError, lzma.LZMAError):
+    except DataLoss:
         return ""
     return kind if start[_TAR_MAGIC] == b"ustar" else ""
 
@@ -231,15 +231,17 @@ def _pieces(source: Source, path: str, kind: str) -> Iterator[bytes]:
     if kind not in ("bzip2", "xz"):
         yield from decompress(source.read(path))
         return
-    inner: Any = bz2.BZ2Decompressor() if kind == "bzip2" else lzma.LZMADecompressor()
-    for data in source.read(path):
-        while data and not inner.eof:
-            yield inner.decompress(data)
-            data = b""
-        if inner.eof and inner.unused_data:
-            data = inner.unused_data
-            inner = bz2.BZ2Decompressor() if kind == "bzip2" else lzma.LZMADecompressor()
-            yield inner.decompress(data)
+    make = bz2.BZ2Decompressor if kind == "bzip2" else lzma.LZMADecompressor
+    inner: Any = make()
+    try:
+        for data in source.read(path):
+            while data:
+                yield inner.decompress(data)
+                data = inner.unused_data if inner.eof else b""
+                # Several streams one after another are one.
+                inner = make() if inner.eof else inner
+    except (OSError, EOFError, lzma.LZMAError):
+        raise DataLoss(f"{path} is damaged: it cannot be decompressed", kind="path", id=path) from None
 
 
 def _unpack(
