@@ -123,6 +123,9 @@ class Agent:
                     await self.obey(orders)
             except ArgosyError as error:
                 log.debug("no orders from the manager: %s", error)
+            except Exception:
+                # The full set of the next session puts right whatever was left undone.
+                log.exception("the manager's orders could not be followed")
             await self._clock.sleep(0.2 + random.random() * 0.3)
 
     async def obey(self, orders: Orders) -> None:

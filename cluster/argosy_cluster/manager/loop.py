@@ -300,6 +300,9 @@ class Orchestrator:
             self._soil(new)
         if status.state.ended:
             self._retry = True
+            info = self.state.nodes.get(node_id)
+            if info is not None and status.state in (TaskState.FAILED, TaskState.REJECTED):
+                info.failed(task.service_id, now)
 
     def _soil(self, task: Task) -> None:
         """Something happened in the task's slot."""
@@ -372,7 +375,7 @@ class Orchestrator:
         now = self._clock.time_ns()
         pending = list(self.state.pending.values())
         state = self.state
-        for decision in scheduler.schedule(pending, state.templates, state.nodes):
+        for decision in scheduler.schedule(pending, state.templates, state.nodes, now):
             task = decision.task
             if decision.node_id:
                 status = TaskStatus(TaskState.ASSIGNED, now)

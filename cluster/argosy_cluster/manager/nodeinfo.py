@@ -8,10 +8,15 @@ from argosy_cluster.manager.model import Task, Template
 from argosy_cluster.model import Node, NodeAvailability, NodeState
 
 
+TROUBLE = 3
+"""This many failures of one service's tasks within `TROUBLE_WINDOW` make a node the last choice for it."""
+TROUBLE_WINDOW = 5 * 60 * 1_000_000_000
+
+
 class NodeInfo:
     """One node and what is taken of it."""
 
-    __slots__ = ("cpus", "memory", "node", "ports", "services", "tasks")
+    __slots__ = ("cpus", "failures", "memory", "node", "ports", "services", "tasks")
 
     def __init__(self, node: Node) -> None:
         self.node = node
@@ -20,6 +25,8 @@ class NodeInfo:
         self.tasks = 0
         self.services: Counter[str] = Counter()
         """Tasks of each service."""
+        self.failures: dict[str, list[int]] = {}
+        """When (ns) tasks of each service failed here; not kept over a restart of the manager."""
         self.ports: Counter[tuple[int, str]] = Counter()
 
     @property
@@ -42,3 +49,13 @@ class NodeInfo:
         for port in template.ports:
             if port.published:
                 self.ports[port.published, port.protocol] += sign
+
+    def failed(self, service_id: str, at: int) -> None:
+        """A task failed here."""
+        hours = [hour for hour in self.failures.get(service_id, ()) if hour > at - TROUBLE_WINDOW]
+        self.failures[service_id] = [*hours[1 - TROUBLE :], at]
+
+    def troubled(self, service_id: str, now: int) -> bool:
+        """Whether tasks of a service keep failing here: any other node is a better choice."""
+        hours = self.failures.get(service_id, ())
+        return len(hours) >= TROUBLE and hours[0] > now - TROUBLE_WINDOW

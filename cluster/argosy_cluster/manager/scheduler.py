@@ -1,8 +1,8 @@
 """Which node takes which task: a pure function over a snapshot.
 
 Tasks are placed in groups of equal ones (same service, same template). The filters look at every node once a group;
-what is left goes into a heap, the node with the fewest tasks of the service first, then the fewest of all. Each
-placement then costs one heap operation, so the cost of a task does not grow with the number of tasks. Placement
+what is left goes into a heap, the node with the fewest tasks of the service first, then the fewest of all; nodes where
+the service's tasks keep failing come last. Each placement then costs one heap operation, so the cost of a task does not grow with the number of tasks. Placement
 preferences put trees of heaps above that: at each level the branch with the fewest tasks of the service comes first.
 """
 
@@ -44,17 +44,18 @@ class _Pool(Protocol):
 class _Leaf:
     """Nodes by how many tasks they have."""
 
-    def __init__(self, nodes: Sequence[NodeInfo], service: str) -> None:
-        self._service = service
+    def __init__(self, nodes: Sequence[NodeInfo], service: str, now: int) -> None:
+        self._service, self._now = service, now
         self.count = sum(n.services[service] for n in nodes)
         self._heap = [self._entry(n) for n in nodes]
         heapq.heapify(self._heap)
 
-    def _entry(self, node: NodeInfo) -> tuple[int, int, str, NodeInfo]:
-        return node.services[self._service], node.tasks, node.node.id, node
+    def _entry(self, node: NodeInfo) -> tuple[bool, int, int, str, NodeInfo]:
+        service = self._service
+        return node.troubled(service, self._now), node.services[service], node.tasks, node.node.id, node
 
     def pick(self) -> NodeInfo | None:
-        return heapq.heappop(self._heap)[3] if self._heap else None
+        return heapq.heappop(self._heap)[-1] if self._heap else None
 
     def give_back(self, node: NodeInfo) -> None:
         heapq.heappush(self._heap, self._entry(node))
@@ -63,12 +64,12 @@ class _Leaf:
 class _Branches:
     """Pools by the value nodes have for a key."""
 
-    def __init__(self, nodes: Sequence[NodeInfo], service: str, keys: Sequence[str]) -> None:
+    def __init__(self, nodes: Sequence[NodeInfo], service: str, keys: Sequence[str], now: int) -> None:
         self._key = keys[0]
         groups: dict[str, list[NodeInfo]] = {}
         for node in nodes:
             groups.setdefault(constraints.value_of(node.node, self._key), []).append(node)
-        self._pools = {value: _pool(members, service, keys[1:]) for value, members in groups.items()}
+        self._pools = {value: _pool(members, service, keys[1:], now) for value, members in groups.items()}
         self.count = sum(p.count for p in self._pools.values())
         self._heap = [(pool.count, value) for value, pool in self._pools.items()]
         heapq.heapify(self._heap)
@@ -91,14 +92,14 @@ class _Branches:
         heapq.heapreplace(self._heap, (pool.count, value))
 
 
-def _pool(nodes: Sequence[NodeInfo], service: str, keys: Sequence[str]) -> _Pool:
-    return _Branches(nodes, service, keys) if keys else _Leaf(nodes, service)
+def _pool(nodes: Sequence[NodeInfo], service: str, keys: Sequence[str], now: int) -> _Pool:
+    return _Branches(nodes, service, keys, now) if keys else _Leaf(nodes, service, now)
 
 
 def schedule(
-    pending: Sequence[Task], templates: Mapping[str, Template], nodes: Mapping[str, NodeInfo]
+    pending: Sequence[Task], templates: Mapping[str, Template], nodes: Mapping[str, NodeInfo], now: int = 0
 ) -> list[Decision]:
-    """A decision for each task. `nodes` is brought up to date with what was decided."""
+    """A decision for each task at `now` (ns). `nodes` is brought up to date with what was decided."""
     groups: dict[tuple[str, str], list[Task]] = {}
     decisions: list[Decision] = []
     for task in pending:
@@ -107,7 +108,7 @@ def schedule(
         else:
             groups.setdefault((task.service_id, task.template), []).append(task)
     for (_, template), tasks in groups.items():
-        decisions += _group(tasks, templates[template], nodes)
+        decisions += _group(tasks, templates[template], nodes, now)
     return decisions
 
 
@@ -122,7 +123,7 @@ def _on_its_node(task: Task, template: Template, nodes: Mapping[str, NodeInfo]) 
     return Decision(task, task.node_id)
 
 
-def _group(tasks: Sequence[Task], template: Template, nodes: Mapping[str, NodeInfo]) -> list[Decision]:
+def _group(tasks: Sequence[Task], template: Template, nodes: Mapping[str, NodeInfo], now: int) -> list[Decision]:
     pipeline = Pipeline(tasks[0], template)
     refusals: Counter[str] = Counter()
     fit = []
@@ -132,7 +133,7 @@ def _group(tasks: Sequence[Task], template: Template, nodes: Mapping[str, NodeIn
         else:
             fit.append(node)
     keys = [constraints.preference(p) for p in template.placement.preferences]
-    pool = _pool(fit, tasks[0].service_id, keys)
+    pool = _pool(fit, tasks[0].service_id, keys, now)
     decisions = []
     message = ""
     for task in tasks:

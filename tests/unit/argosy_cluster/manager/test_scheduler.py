@@ -119,6 +119,24 @@ def test_a_task_with_a_node_goes_there_or_nowhere() -> None:
     assert (decision.node_id, decision.message) == ("", "no suitable node (availability pause on 1 node)")
 
 
+def test_a_node_where_tasks_keep_failing_is_the_last_choice_for_a_while() -> None:
+    bad, good = node("a"), node("b")
+    for hour in (1, 2, 3):
+        bad.failed("s", hour * 10**9)
+    task = Task("t", "s", 1, template().digest, 1)
+    infos = {n.node.id: n for n in (bad, good)}
+
+    def choice(now: float, *nodes: str) -> str:
+        left = {id: infos[id] for id in nodes or infos}
+        [decision] = schedule([task], {template().digest: template()}, left, int(now * 1e9))
+        infos[decision.node_id].add(task, template(), -1)
+        return decision.node_id
+
+    assert choice(4) == "b"
+    assert choice(4, "a") == "a"
+    assert choice(400) == "a"
+
+
 def test_an_empty_cluster_says_so() -> None:
     assert place(template(), 1)[0].message == "no suitable node (the cluster has no nodes)"
 
