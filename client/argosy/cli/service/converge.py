@@ -18,8 +18,8 @@ _STOPPED = ("paused", "rollback_paused", "rollback_completed")
 def converge(engine: Engine, service: str, quiet: bool, before: pb.Service | None = None, *, back: bool = False) -> int:
     """0 once every wanted task runs; 1 when the update that was asked for stopped or was rolled back.
 
-    With `back` a rollback is what was asked for. `before` is the service as it was read before that update: how an earlier one ended does not count. The way
-    there is shown on standard error.
+    With `back` a rollback is what was asked for. `before` is the service as it was read before that update: how an
+    earlier one ended does not count. The way there is shown on standard error.
     """
     sys.stdout.flush()
     earlier = before.status.update_started if before is not None else None
