@@ -111,6 +111,8 @@ def from_parts(code: str, message: str, trailers: Iterable[Sequence[Any]]) -> er
     cls = _CLASSES.get(code, errors.ArgosyError)
     info = _error_info(trailers)
     if info is None:
+        if code == "UNIMPLEMENTED":
+            message = "the daemon does not serve this call: it is of another version, or without that part"
         return cls(message, reason=UNREACHABLE if code == "UNAVAILABLE" else code)
     reason, metadata = info
     kind, id = metadata.pop("kind", ""), metadata.pop("id", "")

@@ -118,7 +118,8 @@ class BlockingChannel:
     def _open(self, path: str, timeout: float | None = None) -> Call:
         self._wires = [wire for wire in self._wires if wire.usable]
         for wire in self._wires:
-            if wire.idle:
+            # The daemon may have ended it meanwhile.
+            if wire.idle and wire.refresh():
                 return wire.call(path, timeout)
         address = self.address
         stream = dial(address, self._identity)

@@ -8,6 +8,7 @@ so a slow caller slows the daemon down, which is the back-pressure a stream need
 
 from __future__ import annotations
 
+import select
 from binascii import a2b_base64
 from collections import deque
 from struct import Struct
@@ -105,6 +106,17 @@ class Wire:
     def idle(self) -> bool:
         """Whether a new call may begin."""
         return self._call is None and self.usable
+
+    def refresh(self) -> bool:
+        """Takes in what came since the last call; whether a new one may begin."""
+        poll = select.poll()
+        poll.register(self._sock, select.POLLIN)
+        try:
+            while self.usable and poll.poll(0):
+                self.pump()
+        except errors.ArgosyError:
+            return False
+        return self.idle
 
     def fileno(self) -> int:
         """For select and poll."""

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -55,7 +56,7 @@ def test_an_error_keeps_class_reason_and_object(daemon: FakeDaemon, channel: Blo
 
 
 def test_a_method_nobody_serves(daemon: FakeDaemon, channel: BlockingChannel) -> None:
-    with pytest.raises(errors.Unsupported):
+    with pytest.raises(errors.Unsupported, match="does not serve"):
         wait(channel.unary("/argosy.v1.Nobody/Home", pb.TopRequest(), pb.TopResponse))
 
 
@@ -131,6 +132,16 @@ def test_a_deadline(daemon: FakeDaemon, channel: BlockingChannel) -> None:
         wait(channel.unary("/argosy.v1.System/Version", system_pb2.VersionRequest(), system_pb2.VersionResponse, 0.2))
     release.set()
     assert time.monotonic() - before < 4
+
+
+def test_a_daemon_that_was_restarted_between_two_calls(tmp_path: Path) -> None:
+    channel = BlockingChannel(f"unix://{tmp_path}/s")
+    for _ in range(2):
+        fake = FakeDaemon()
+        fake.on("System/Version", system_pb2.VersionResponse(version="1"))
+        with fake.listening(f"unix:{tmp_path}/s", (system_pb2, "System")):
+            assert wait(System(channel).version()).version == "1"
+    wait(channel.close())
 
 
 def test_nothing_listens(tmp_path: Any) -> None:

@@ -169,17 +169,7 @@ class ContainerOptions(Command):
             platform=self.platform,
             annotations=read_pairs(self.annotation),
         )
-        if "entrypoint" in self.given:
-            spec.override_entrypoint = True
-            spec.entrypoint.extend([self.entrypoint] if self.entrypoint else [])
-        if self.stop_timeout is not None:
-            spec.stop_timeout.seconds = self.stop_timeout
-        if "restart" in self.given:
-            spec.restart_policy.CopyFrom(restart_policy(self.restart))
-            if self.rm and spec.restart_policy.condition > pb.RestartPolicy.CONDITION_NO:
-                raise UsageError("conflicting options: cannot specify both --restart and --rm")
-        if self.log_driver or self.log_opt:
-            spec.log.CopyFrom(pb.LogConfig(driver=self.log_driver, options=read_pairs(self.log_opt)))
+        self._overrides(spec)
         self._resources(spec.resources)
         self._networks(spec)
         spec.mounts.extend(mounts(self.volume, self.mount, self.tmpfs, self.volume_driver))
@@ -191,6 +181,20 @@ class ContainerOptions(Command):
         if health is not None:
             spec.health_check.CopyFrom(health)
         return spec
+
+    def _overrides(self, spec: pb.ContainerSpec) -> None:
+        """What has a default of the image's or the engine's, and is sent only when it was given."""
+        if "entrypoint" in self.given:
+            spec.override_entrypoint = True
+            spec.entrypoint.extend([self.entrypoint] if self.entrypoint else [])
+        if self.stop_timeout is not None:
+            spec.stop_timeout.seconds = self.stop_timeout
+        if "restart" in self.given:
+            spec.restart_policy.CopyFrom(restart_policy(self.restart))
+            if self.rm and spec.restart_policy.condition > pb.RestartPolicy.CONDITION_NO:
+                raise UsageError("conflicting options: cannot specify both --restart and --rm")
+        if self.log_driver or self.log_opt:
+            spec.log.CopyFrom(pb.LogConfig(driver=self.log_driver, options=read_pairs(self.log_opt)))
 
     def _resources(self, resources: common_pb2.Resources) -> None:
         if self.cpus:
