@@ -18,6 +18,7 @@ from tests.harness.trees import describe
 
 BASE = "FROM scratch\nADD base.tar /\n"
 
+# Not among them: a COPY to a link that is there. buildah replaces the link, BuildKit and argosy write where it leads.
 CASES = {
     "copy": BASE
     + """
@@ -39,10 +40,33 @@ COPY --chmod=640 one.txt /mode/
 COPY tree /over/
 COPY other /over/
 """,
+    "places": BASE
+    + """
+RUN mkdir -p /real /x && ln -s real /sym && chmod 700 /x && mkdir -p /real/t/deep
+COPY one.txt /sym/
+COPY tree /sym/t
+COPY one.txt /x
+COPY one.txt tree/ /multi/
+COPY sub* /subs/
+COPY t*e/deep /wild
+COPY . /everything/
+COPY empty /made/empty
+ENV D=/from/env S=one.txt
+COPY $S ${D}/
+COPY ["one.txt", "name with space", "/json dir/"]
+ARG WHO=12
+COPY --chown=$WHO:34 one.txt /chowned
+USER bob
+WORKDIR /bobs/dir
+RUN touch mine
+COPY one.txt rel/
+WORKDIR ../other
+RUN pwd > /tmp/where
+""",
     "stages": BASE
     + """
 RUN mkdir -p /out/d && echo built > /out/d/app && chmod 4755 /out/d/app && ln /out/d/app /out/d/hard && \\
-    ln -s d/app /out/link && mkfifo /out/fifo && chown -R 7:8 /out/d && chmod 2711 /out/d
+    ln -s d/app /out/link && mkfifo /out/fifo && chown -R 7:8 /out/d && chmod 2711 /out /out/d
 FROM scratch AS empty
 COPY --from=0 /out /copied
 FROM empty

@@ -57,7 +57,8 @@ class Copier:
         return Conflict(f"cannot copy to non-directory: {shown}", kind="path", id=shown, reason="NOT_A_DIRECTORY")
 
     def copy(self, source: Source, path: str, target: str) -> None:
-        """One entry with all below it to a resolved path. A directory that is there keeps its own attributes.
+        """One entry with all below it to a resolved path. A directory's content is copied, not itself: where there is
+        no directory yet, a plain one is made, as BuildKit does.
 
         Conflict (a file where a directory must be, or the other way round), ResourceExhausted (disk).
         """
@@ -77,14 +78,17 @@ class Copier:
             upper, _, name = below.rpartition("/")
             place = (f"{moved[upper]}/{name}" if moved[upper] else name) if below else target
             if node.is_dir:
-                place = self._directory(place, node, keep=not below, times=times)
+                if below:
+                    place = self._directory(place, node, times)
+                else:
+                    self.make_directories(place)
                 moved[below] = place
             else:
                 self._other(source, f"{path}/{below}" if path and below else below or path, place, node)
         for place, mtime in reversed(times):
             os.utime(self.root / place, ns=(mtime, mtime), follow_symlinks=False)
 
-    def _directory(self, place: str, node: Node, *, keep: bool, times: list[tuple[str, int]]) -> str:
+    def _directory(self, place: str, node: Node, times: list[tuple[str, int]]) -> str:
         full = self.root / place
         try:
             full.mkdir(mode=0o700)
@@ -95,8 +99,6 @@ class Copier:
                 full = self.root / place
             if not full.is_dir() or full.is_symlink():
                 raise self._no_directory(full) from None
-            if keep:
-                return place
         self._attributes(full, node)
         times.append((place, node.mtime_ns))
         return place
