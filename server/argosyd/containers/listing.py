@@ -118,7 +118,7 @@ def _more(key: str, value: str) -> Test:
         return lambda cell: ((h.status if (h := cell.state.status.health) else "") or "none") == value
     if key == "is-task":
         return lambda cell: (
-            (value == "true") == any(name.startswith("argosy.task") for name in cell.definition.spec.labels)
+            (value == "true") == any(name.startswith("io.argosy.task.") for name in cell.definition.spec.labels)
         )
     raise InvalidArgument(
         f"invalid filter '{key}': known are {', '.join(KEYS)}", kind="filter", id=key, reason="UNKNOWN_FILTER"

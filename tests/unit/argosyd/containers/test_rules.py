@@ -194,7 +194,7 @@ def cell(number: int, name: str, state: ContainerState = ContainerState.EXITED, 
 def index() -> Index:
     made = Index()
     made.add(cell(1, "one", labels={"tier": "web"}, ports=(PortMapping(80, 8080),)))
-    made.add(cell(2, "two", ContainerState.RUNNING, labels={"tier": "db", "x": ""}))
+    made.add(cell(2, "two", ContainerState.RUNNING, labels={"tier": "db", "x": "", "io.argosy.task.id": "t1"}))
     made.add(cell(3, "three", exit_code=3))
     return made
 
@@ -220,6 +220,8 @@ def index() -> Index:
         ([("publish", "80-90/udp")], ""),
         ([("network", "bridge")], "three two one"),
         ([("health", "none")], "three two one"),
+        ([("is-task", "true")], "two"),
+        ([("is-task", "false")], "three one"),
         ([("id", "000000")], "three two one"),
     ],
 )
