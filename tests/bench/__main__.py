@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from tests.bench import builds
 from tests.bench.peers import IMAGE, Peer, installed
+from tests.bench.swarm import replicas
 
 
 @dataclass
@@ -77,6 +78,7 @@ def measure(peers: Sequence[Peer], runs: int) -> list[Row]:
     row("24 runs, 8 at a time, no network", lambda p: many(p, 24, 8), max(1, runs // 3))
     builds.measure(peers, row, runs)
     rows += at_rest(peers, runs, row)
+    rows += services(peers, max(1, runs // 3))
     return rows
 
 
@@ -92,6 +94,22 @@ def at_rest(peers: Sequence[Peer], runs: int, row: Callable[..., None]) -> list[
     for peer in peers:
         peer.call("rm", "-f", *(f"c{number}" for number in range(30)))
     return [empty, full]
+
+
+def services(peers: Sequence[Peer], runs: int) -> list[Row]:
+    """A cluster of one node: 20 replicas, then 20 more. Engines in turns; podman has no services."""
+    first, more = Row("service of 20 replicas", "s"), Row("20 more replicas", "s")
+    able = [p for p in peers if p.swarm]
+    for peer in able:
+        peer.call(peer.swarm, "init", "--advertise-addr", "127.0.0.1")
+    for _ in range(runs):
+        for peer in able:
+            created, scaled = replicas(peer, 20, 40)
+            first.add(peer, created)
+            more.add(peer, scaled)
+    for peer in able:
+        peer.call(peer.swarm, "leave", "--force")
+    return [first, more]
 
 
 def table(rows: Sequence[Row], names: Sequence[str]) -> Table:

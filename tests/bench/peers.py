@@ -30,6 +30,8 @@ class Peer:
 
     name = ""
     run_options: tuple[str, ...] = ()
+    swarm = ""
+    """Its word for a cluster; empty when it has none."""
 
     def __init__(self) -> None:
         self.command: list[str] = []
@@ -64,6 +66,7 @@ class Argosy(Peer):
     """This checkout, or what is installed in the running environment."""
 
     name = "argosy"
+    swarm = "cluster"
 
     def start(self) -> None:
         """See `Peer`."""
@@ -114,6 +117,7 @@ class Docker(_Spaced):
     """dockerd of Debian's docker.io with the containerd it starts."""
 
     name = "docker"
+    swarm = "swarm"
 
     def start(self) -> None:
         """See `Peer`."""

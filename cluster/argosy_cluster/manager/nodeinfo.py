@@ -7,7 +7,6 @@ from collections import Counter
 from argosy_cluster.manager.model import Task, Template
 from argosy_cluster.model import Node, NodeAvailability, NodeState
 
-
 TROUBLE = 3
 """This many failures of one service's tasks within `TROUBLE_WINDOW` make a node the last choice for it."""
 TROUBLE_WINDOW = 5 * 60 * 1_000_000_000
@@ -57,5 +56,5 @@ class NodeInfo:
 
     def troubled(self, service_id: str, now: int) -> bool:
         """Whether tasks of a service keep failing here: any other node is a better choice."""
-        hours = self.failures.get(service_id, ())
+        hours = self.failures.get(service_id, [])
         return len(hours) >= TROUBLE and hours[0] > now - TROUBLE_WINDOW

@@ -1,9 +1,10 @@
 """Which node takes which task: a pure function over a snapshot.
 
-Tasks are placed in groups of equal ones (same service, same template). The filters look at every node once a group;
-what is left goes into a heap, the node with the fewest tasks of the service first, then the fewest of all; nodes where
-the service's tasks keep failing come last. Each placement then costs one heap operation, so the cost of a task does not grow with the number of tasks. Placement
-preferences put trees of heaps above that: at each level the branch with the fewest tasks of the service comes first.
+Tasks are placed in groups of equal ones (same service, same template). The filters look at every node once a group; what
+is left goes into a heap, the node with the fewest tasks of the service first, then the fewest of all; nodes where the
+service's tasks keep failing come last. Each placement then costs one heap operation, so the cost of a task does not grow
+with the number of tasks. Placement preferences put trees of heaps above that: at each level the branch with the fewest
+tasks of the service comes first.
 """
 
 from __future__ import annotations
