@@ -9,7 +9,7 @@ What holds under which failure:
   it was told. When it is back, nodes that were ready have 5 s to return before they count as lost.
 - A node silent: it is down 2 to 3 s later. When it is heard of again it is ready at once.
 - A node removed: its calls under way end and new ones are refused at once, by the manager. The node, told so, ends its
-  membership and its tasks. Other workers refuse it when its certificate ends at the latest.
+  membership and its tasks. Other workers hear of it within 0.5 s and refuse it too.
 - A join token rotated: the old one is refused from the next handshake on. A certificate ends after 12 h and is renewed
   after half of that; a node that was off for longer has to join again.
 

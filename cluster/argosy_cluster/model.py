@@ -15,6 +15,9 @@ from enum import Enum, StrEnum
 NODES = "/argosy/nodes/"
 """Prefix of node records: NODES + id holds a `Node`."""
 
+REMOVED = "/argosy/removed/"
+"""REMOVED + id is there, under a lease, as long as the certificate of a node that was removed may be good."""
+
 CLUSTER = "/argosy/cluster"
 """Key of the one `ClusterRecord`."""
 

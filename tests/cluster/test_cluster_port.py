@@ -270,6 +270,31 @@ async def test_removal_ends_streams_and_refuses_calls_at_once(lot: Lot) -> None:
         await channel.close(None)
 
 
+async def test_workers_hear_of_a_removal_and_refuse_the_node_too(lot: Lot, manager: Cluster) -> None:
+    one = await lot.worker(manager, "one", parts=[Probe])
+    two = await lot.worker(manager, "two")
+    proof, node_id = lot.files("two").credentials(), two.node_id
+    await two.close()
+    channel = open_channel(addr(one), one.node_id, proof)
+    registry = manager.membership.registry
+    assert registry is not None
+    try:
+        stream = channel.unary_stream("/test.Probe/Stream")(b"")
+        assert await stream.read() == b"begun"
+        await registry.remove(node_id)
+        with pytest.raises(aio.AioRpcError) as caught:
+            await asyncio.wait_for(stream.read(), 3)
+        assert from_rpc_error(caught.value).reason == "NODE_REMOVED"
+    finally:
+        await channel.close(None)
+    assert await ask(one, proof, name=one.node_id) == ("UNAUTHENTICATED", "NODE_REMOVED")
+    # The manager knows it after a restart, too.
+    await manager.close()
+    again = await lot.node("m", [Probe])
+    assert again.membership.registry is not None
+    assert again.membership.registry.removed() == [node_id]
+
+
 async def test_a_client_that_goes_ends_its_stream_and_no_more(lot: Lot, manager: Cluster) -> None:
     await lot.worker(manager)
     channel = open_channel(addr(manager), ca.MANAGER_NAME, lot.files("w").credentials())

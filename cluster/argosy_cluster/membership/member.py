@@ -29,7 +29,7 @@ from argosy_cluster.store.protocol import Compacted, Put, StateStore, unchanged
 from argosy_cluster.store.sqlite import SqliteStore
 from argosy_cluster.transport.channels import ChannelPool
 from argosy_cluster.transport.errors import manager_errors
-from argosy_cluster.transport.peer import PeerVerifier, peer
+from argosy_cluster.transport.peer import DenyGate, PeerVerifier, peer
 from argosy_cluster.transport.server import ClusterServer
 
 log = logging.getLogger("argosy.cluster")
@@ -65,6 +65,7 @@ class Membership:
         self._parts: list[Part] = []
         self._authority: ca.Authority | None = None
         self._cluster: ClusterRecord | None = None
+        self._gate = DenyGate()
         self.store: StateStore | None = None
         self.registry: NodeRegistry | None = None
         self.channels: ChannelPool
@@ -94,9 +95,8 @@ class Membership:
             )
         self.channels = ChannelPool(credentials, self._manager_addr)
         self._stack.push_async_callback(self.channels.close)
-        verifier = PeerVerifier(
-            self.record.cluster_id, credentials.ca, self.registry, lambda: self._clock.time_ns() / 1e9
-        )
+        gate = self.registry or self._gate
+        verifier = PeerVerifier(self.record.cluster_id, credentials.ca, gate, lambda: self._clock.time_ns() / 1e9)
         self._server = ClusterServer(self.record.listen_addr, credentials, verifier, self._around.interceptors)
         own: list[Part] = []
         if self.registry is not None and self._authority is not None:
@@ -115,7 +115,14 @@ class Membership:
         for part in self._parts:
             self._stack.push_async_callback(part.close)
             await part.start()
-        self.session = SessionClient(self.record, self.channels, self._around.host, self._clock, self._around.removed)
+        self.session = SessionClient(
+            self.record,
+            self.channels,
+            self._around.host,
+            self._clock,
+            self._around.removed,
+            self._others_removed,
+        )
         self._stack.push_async_callback(self.session.close)
         await self.session.start()
         renewer = Renewer(life, self._renew, self._clock)
@@ -125,6 +132,11 @@ class Membership:
     async def close(self) -> None:
         """Ends sessions, parts, port and store; the membership stays on disk."""
         await self._stack.aclose()
+
+    def _others_removed(self, node_ids: frozenset[str]) -> None:
+        """Refuses nodes that the manager says were removed, and ends what they have under way here."""
+        for node_id in self._gate.deny(node_ids):
+            self._server.guard.expel(node_id)
 
     async def leave(self) -> None:
         """Tells the parts and the manager that the membership ends for good, as far as they can be reached."""
@@ -154,7 +166,7 @@ class Membership:
         if life[0] + (life[1] - life[0]) / 2 < self._clock.time_ns() / 1e9:
             credentials = await self._sign_own(credentials)
             life = self._life(credentials)
-        self.registry = NodeRegistry(store, self._clock)
+        self.registry = NodeRegistry(store, self._clock, self._cluster.certificate_ttl)
         self._stack.push_async_callback(self.registry.close)
         await self.registry.start()
         compaction = asyncio.create_task(self._compact(store), name="cluster-compaction")

@@ -16,6 +16,7 @@ from argosy_cluster.clock import Clock
 from argosy_cluster.codec import decode, encode
 from argosy_cluster.model import (
     NODES,
+    REMOVED,
     Node,
     NodeAvailability,
     NodeDescription,
@@ -26,6 +27,7 @@ from argosy_cluster.model import (
 )
 from argosy_cluster.store.protocol import (
     Compacted,
+    Delete,
     EventType,
     KeyValue,
     Put,
@@ -46,8 +48,10 @@ def _node(item: KeyValue) -> Node:
 class NodeRegistry:
     """All nodes of the cluster. Serves as the gate of the cluster port: who is not in it is refused."""
 
-    def __init__(self, store: StateStore, clock: Clock) -> None:
+    def __init__(self, store: StateStore, clock: Clock, certificate_ttl: float = 12 * 3600.0) -> None:
         self._store = store
+        self._certificate_ttl = certificate_ttl
+        self._removed: set[str] = set()
         self._clock = clock
         self._nodes: dict[str, Node] = {}
         self._revision = 0
@@ -60,6 +64,7 @@ class NodeRegistry:
 
     async def start(self) -> None:
         await self._load()
+        self._removed = {item.key.removeprefix(REMOVED) for item in (await self._store.range(REMOVED)).items}
         self._task = asyncio.create_task(self._follow(), name="cluster-nodes")
 
     async def close(self) -> None:
@@ -107,6 +112,10 @@ class NodeRegistry:
         """See argosy_cluster.transport.peer.Gate."""
         if peer.node_id not in self._nodes:
             raise removed(peer.node_id)
+
+    def removed(self) -> Sequence[str]:
+        """Ids of nodes that were removed while their certificates were good."""
+        return sorted(self._removed)
 
     def all(self) -> Sequence[Node]:
         """Every node, oldest first."""
@@ -195,7 +204,10 @@ class NodeRegistry:
 
     async def remove(self, node_id: str) -> None:
         """Forgets the node; from now on it is refused."""
-        await self._store.delete(NODES + node_id)
+        # By the end of the lease no certificate of the node is good any more.
+        lease = await self._store.grant(self._certificate_ttl)
+        await self._store.txn((), (Delete(NODES + node_id), Put(REMOVED + node_id, b"", lease)))
+        self._removed.add(node_id)
         if self._nodes.pop(node_id, None) is not None:
             self._tell_removed(node_id)
 

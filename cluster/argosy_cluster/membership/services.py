@@ -171,7 +171,6 @@ class MembershipService(membership_pb2_grpc.MembershipServicer):
         """See the proto."""
         node_id = peer(context).node_id
         mine = object()
-        answer = membership_pb2.SessionResponse(beat_period=Duration(nanos=int(BEAT * 1e9)), managers=self._managers)
         try:
             async for request in requests:
                 if request.HasField("hello"):
@@ -185,7 +184,11 @@ class MembershipService(membership_pb2_grpc.MembershipServicer):
                     # It was lost and the same session goes on: the link came back before either end gave up.
                     await self._registry.set_state(node_id, NodeState.READY, "")
                 self._liveness.beat(node_id, self._clock.now())
-                yield answer
+                yield membership_pb2.SessionResponse(
+                    beat_period=Duration(nanos=int(BEAT * 1e9)),
+                    managers=self._managers,
+                    removed=self._registry.removed(),
+                )
         finally:
             if self._sessions.get(node_id) is mine:
                 del self._sessions[node_id]

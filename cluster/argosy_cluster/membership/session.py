@@ -25,8 +25,6 @@ from argosy_cluster.transport.channels import ChannelPool
 
 log = logging.getLogger("argosy.cluster")
 
-_END: object = aio.EOF  # type: ignore[attr-defined]
-
 ANSWER = 3.0
 """Seconds the manager has to answer a beat before the session is given up and begun anew."""
 
@@ -41,13 +39,16 @@ class SessionClient:
         host: HostFacts,
         clock: Clock,
         removed: Callable[[], Awaitable[None]],
+        others_removed: Callable[[frozenset[str]], None],
     ) -> None:
-        """`removed` is called once when the manager says that this node is no member any more."""
+        """`removed` is called once when the manager says that this node is no member any more; `others_removed`
+        with the ids of other nodes that are none, with each of the manager's answers."""
         self._record = record
         self._channels = channels
         self._host = host
         self._clock = clock
         self._removed = removed
+        self._others_removed = others_removed
         self._task: asyncio.Task[None] | None = None
         self._connected = asyncio.Event()
         self.error = "no session with the manager yet"
@@ -110,10 +111,12 @@ class SessionClient:
         try:
             while True:
                 response = await asyncio.wait_for(call.read(), ANSWER)
-                if response is _END:
+                if not isinstance(response, membership_pb2.SessionResponse):
+                    # The stream's end without an error: the manager stops.
                     return
                 if not self._connected.is_set():
                     log.info("session with the manager", extra={"facts": {"manager": self._channels.manager_addr}})
+                self._others_removed(frozenset(response.removed))
                 self._connected.set()
                 self.error = ""
         finally:

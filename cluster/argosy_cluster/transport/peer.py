@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from argosy.errors import PermissionDenied, Unauthenticated
 from argosy_cluster.identity import ca
 from argosy_cluster.model import NodeRole, PeerIdentity
-from argosy_cluster.transport.refusals import token_refused
+from argosy_cluster.transport.refusals import removed, token_refused
 from argosy_cluster.transport.roles import Caller
 
 
@@ -27,11 +27,21 @@ class Gate(Protocol):
         ...
 
 
-class OpenGate:
-    """A worker's: it has no list of members and relies on certificates being short-lived."""
+class DenyGate:
+    """A worker's: it has no list of members, but the manager tells it who was removed."""
+
+    def __init__(self) -> None:
+        self._denied: frozenset[str] = frozenset()
+
+    def deny(self, node_ids: frozenset[str]) -> frozenset[str]:
+        """From now on these are refused; tells which were not before."""
+        new, self._denied = node_ids - self._denied, node_ids
+        return new
 
     def check(self, peer: PeerIdentity) -> None:
-        return
+        """See Gate."""
+        if peer.node_id in self._denied:
+            raise removed(peer.node_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +61,13 @@ class PeerVerifier:
         self,
         cluster_id: str,
         authority: bytes,
-        gate: Gate | None = None,
+        gate: Gate,
         now: Callable[[], float] = time.time,
     ) -> None:
         """`authority` is the CA's certificate, PEM; `now` gives seconds since 1970."""
         self._cluster_id = cluster_id
         self._authority = authority
-        self._gate = gate or OpenGate()
+        self._gate = gate
         self._now = now
         self._tokens: Mapping[NodeRole, bytes] = {}
         self._known: dict[bytes, _Known] = {}

@@ -11,6 +11,7 @@ from argosy_cluster.codec import decode, encode
 from argosy_cluster.membership.registry import NodeRegistry, check_removable
 from argosy_cluster.model import (
     NODES,
+    REMOVED,
     Node,
     NodeAvailability,
     NodeDescription,
@@ -104,6 +105,23 @@ async def test_a_removed_node_is_refused_and_told_of(registry: NodeRegistry) -> 
     assert told == ["id0x"]
     with pytest.raises(Unauthenticated):
         await registry.set_state("id0x", NodeState.DOWN, "")
+
+
+async def test_a_removed_node_is_remembered_as_long_as_its_certificate_may_be_good() -> None:
+    clock = ManualClock()
+    store = MemoryStore(clock)
+    await store.start()
+    registry = NodeRegistry(store, clock, certificate_ttl=100)
+    await registry.start()
+    await registry.add(Node("a", "a", NodeRole.WORKER, 0))
+    await registry.remove("a")
+    assert registry.removed() == ["a"]
+    await clock.advance(99)
+    assert len((await store.range(REMOVED)).items) == 1
+    await clock.advance(2)
+    assert (await store.range(REMOVED)).items == ()
+    await registry.close()
+    await store.close()
 
 
 async def test_follows_what_others_write(registry: NodeRegistry, store: MemoryStore) -> None:
