@@ -499,3 +499,26 @@ def test_builds_at_the_same_time(daemon: Daemon, context: Path) -> None:
     for number in range(4):
         assert cat(daemon, f"same{number}", "cat", "/copy") == "app\n"
     snapshots(daemon)
+
+
+def test_the_cache_over_the_api(daemon: Daemon, context: Path) -> None:
+    build(daemon, context, "FROM busybox\nRUN head -c 50000 /dev/zero > /zeros\n", tag="zeros")
+    with grpc.insecure_channel(daemon.address.replace("unix://", "unix:")) as channel:
+        stub = builds_pb2_grpc.BuildsStub(channel)
+
+        def record() -> builds_pb2.CacheRecord:
+            records = stub.ListCache(builds_pb2.ListCacheRequest()).records
+            (found,) = [r for r in records if "/zeros" in r.instruction]
+            return found
+
+        assert record().in_use
+        assert record().size > 50_000
+        assert record().created.seconds <= record().last_used.seconds
+        daemon.argosy("rmi", "-f", "zeros", check=True)
+        assert not record().in_use
+        id = record().id
+        kept = stub.PruneCache(builds_pb2.PruneCacheRequest(keep_bytes=1 << 40))
+        assert id not in kept.deleted
+        pruned = stub.PruneCache(builds_pb2.PruneCacheRequest())
+        assert id in pruned.deleted
+        assert pruned.space_reclaimed > 50_000

@@ -10,8 +10,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import pytest
 from tests.harness.daemon import Daemon, busybox_tar
+
+from argosy.v1 import volumes_pb2 as pb
+from argosy.v1 import volumes_pb2_grpc
+from argosy.v1.common_pb2 import Filter
 
 
 def image_with_data() -> bytes:
@@ -144,3 +149,34 @@ def test_mistakes(daemon: Daemon, arguments: list[str], words: bytes) -> None:
     assert result.returncode == 1
     assert words in result.stderr
     assert volumes(daemon) == []
+
+
+def test_a_bare_client(daemon: Daemon) -> None:
+    with grpc.insecure_channel(daemon.address.replace("unix://", "unix:")) as channel:
+        stub = volumes_pb2_grpc.VolumesStub(channel)
+        made = stub.Create(pb.CreateVolumeRequest(name="bare", labels={"a": "1"})).volume
+        assert (made.name, made.driver, dict(made.labels), made.anonymous) == ("bare", "local", {"a": "1"}, False)
+        assert made.created.seconds > 1_000_000_000
+        again = stub.Create(pb.CreateVolumeRequest(name="bare")).volume
+        assert again.mountpoint == made.mountpoint
+        nameless = stub.Create(pb.CreateVolumeRequest()).volume
+        assert nameless.anonymous
+        (Path(made.mountpoint) / "file").write_bytes(b"x" * 100_000)
+        listed = stub.List(pb.ListVolumesRequest(filters=[Filter(key="name", value="bare")], size=True)).volumes
+        assert [v.name for v in listed] == ["bare"]
+        assert listed[0].size >= 100_000
+        assert stub.Inspect(pb.InspectVolumeRequest(name="bare")).volume.size == -1
+        assert list(stub.Prune(pb.PruneVolumesRequest()).deleted) == [nameless.name]
+        pruned = stub.Prune(pb.PruneVolumesRequest(all=True, filters=[Filter(key="label", value="a=1")]))
+        assert list(pruned.deleted) == ["bare"]
+        assert pruned.space_reclaimed >= 100_000
+        for method, request, code in (
+            (stub.Inspect, pb.InspectVolumeRequest(name="bare"), "NOT_FOUND"),
+            (stub.Remove, pb.RemoveVolumeRequest(name="bare"), "NOT_FOUND"),
+            (stub.Create, pb.CreateVolumeRequest(name="/"), "INVALID_ARGUMENT"),
+            (stub.List, pb.ListVolumesRequest(filters=[Filter(key="colour", value="x")]), "INVALID_ARGUMENT"),
+        ):
+            with pytest.raises(grpc.RpcError) as caught:
+                method(request)
+            assert caught.value.code().name == code
+        stub.Remove(pb.RemoveVolumeRequest(name="bare", force=True))
