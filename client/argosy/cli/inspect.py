@@ -6,6 +6,7 @@ from argosy import contexts, errors
 from argosy.cli.options import Command, UsageError, arguments, flag, text
 from argosy.cli.output.objects import show_objects
 from argosy.cli.shape.container import container_shape
+from argosy.cli.shape.context import context_shape
 from argosy.cli.shape.image import image_shape
 from argosy.cli.shape.network import network_shape, volume_shape
 from argosy.cli.shape.service import node_shape, service_shape
@@ -95,16 +96,6 @@ class InspectNode(Inspect):
 
     type = text("--type", help="", default="node", hidden=True)
     pretty = flag("--pretty", help="Print the information in a human friendly format", hidden=True)
-
-
-def context_shape(context: contexts.Context) -> dict[str, Any]:
-    """All about one context."""
-    return {
-        "Name": context.name,
-        "Metadata": {"Description": context.description},
-        "Endpoints": {"argosy": {"Host": context.host}},
-        "TLSMaterial": {"argosy": [p for p in (context.ca, context.cert, context.key) if p]} if context.ca else {},
-    }
 
 
 def _find(engine: Engine, name: str, kinds: tuple[str, ...], size: bool) -> Any:

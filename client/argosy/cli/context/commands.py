@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 from argosy import contexts
 from argosy.cli.engine import for_each
-from argosy.cli.inspect import context_shape
 from argosy.cli.options import Command, UsageError, argument, arguments, flag, optional, text
 from argosy.cli.output.listing import Listing
-from argosy.cli.output.objects import show_objects
 from argosy.cli.parse.pairs import read_fields
+from argosy.cli.shape.context import context_shape
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -128,7 +129,8 @@ class Inspect(Command):
     def run(self, engine: Engine) -> int:
         """Prints JSON."""
         found = contexts.load(self.context or engine.context or contexts.current())
-        show_objects(engine, self.format, [context_shape(found)])
+        # Templates and JSON are heavier than all the other verbs.
+        import_module("argosy.cli.output.objects").show_objects(engine, self.format, [context_shape(found)])
         return 0
 
 
