@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from importlib import import_module
 
+from argosy.transport.header_error import HeaderError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,10 +26,6 @@ transfer-encoding= user-agent= vary= via= www-authenticate=
 
 STATIC = tuple((name, value.replace(",", ", ")) for name, _, value in (e.partition("=") for e in _TABLE.split()))
 """RFC 7541, appendix A; entry 0 here is index 1 there."""
-
-
-class HeaderError(ValueError):
-    """A header block is not what RFC 7541 says: the connection cannot go on (COMPRESSION_ERROR)."""
 
 
 def encode(headers: Iterable[tuple[str, str]]) -> bytes:
