@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argosy.cli.options import Command, flag, integer, many, text
-from argosy.cli.output.listing import Listing
+from argosy.cli.output.listing import Listing, labels
 from argosy.cli.output.ports import ports_text
 from argosy.cli.output.units import ago, ellipsis, human_size, local_time, short_id, since
 from argosy.cli.parse.pairs import read_filters
@@ -14,6 +14,8 @@ from argosy.v1 import containers_pb2 as pb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from argosy.cli.engine import Engine
 
 
@@ -47,7 +49,7 @@ class Ps(Command):
         return 0
 
 
-def row(container: pb.Container, trunc: bool) -> dict[str, str]:
+def row(container: pb.Container, trunc: bool) -> dict[str, Any]:
     """The fields of a row, by Docker's names."""
     spec, status = container.spec, container.status
     line = '"' + " ".join(container.args).replace('"', '\\"') + '"'
@@ -61,7 +63,7 @@ def row(container: pb.Container, trunc: bool) -> dict[str, str]:
         "CreatedAt": local_time(container.created),
         "ID": short_id(container.id) if trunc else container.id,
         "Image": _image(spec.image, trunc),
-        "Labels": ",".join(f"{k}={v}" for k, v in sorted(spec.labels.items())),
+        **labels(spec.labels),
         "LocalVolumes": str(sum(1 for m in container.mounts if m.type == common_pb2.Mount.TYPE_VOLUME)),
         "Mounts": ",".join(ellipsis(m, 15) if trunc else m for m in mounts),
         "Names": container.name,

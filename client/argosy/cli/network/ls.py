@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argosy.cli.options import Command, flag, many, text
-from argosy.cli.output.listing import Listing
+from argosy.cli.output.listing import Listing, labels
 from argosy.cli.output.units import local_time, short_id
 from argosy.cli.parse.pairs import read_filters
 from argosy.client.networks import Networks
@@ -34,7 +34,7 @@ class Ls(Command):
                 "ID": n.id if self.no_trunc else short_id(n.id),
                 "IPv6": "true" if n.spec.ipv6 else "false",
                 "Internal": "true" if n.spec.internal else "false",
-                "Labels": ",".join(f"{k}={v}" for k, v in sorted(n.spec.labels.items())),
+                **labels(n.spec.labels),
                 "Name": n.spec.name,
                 "Scope": n.scope or "local",
             }

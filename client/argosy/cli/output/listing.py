@@ -35,7 +35,8 @@ class Listing:
         elif format == "json":
             dumps = import_module("json").dumps
             for row in rows:
-                engine.out(dumps(row, ensure_ascii=False, separators=(",", ":")))
+                fields = {key: value for key, value in row.items() if not callable(value)}
+                engine.out(dumps(fields, ensure_ascii=False, separators=(",", ":")))
         elif format.startswith("table "):
             self._table(engine, _unescape(format.removeprefix("table ").strip()), rows)
         else:
@@ -50,7 +51,7 @@ class Listing:
         engine.out(table(header, cells) if len(header) > 1 else "\n".join([header[0], *("".join(c) for c in cells)]))
 
 
-class _Headers(dict[str, str]):
+class _Headers(dict[str, "Any"]):
     """Any field's heading."""
 
     def __init__(self, headers: Mapping[str, str]) -> None:
@@ -59,8 +60,16 @@ class _Headers(dict[str, str]):
     def __contains__(self, name: object) -> bool:
         return True
 
-    def __missing__(self, name: str) -> str:
-        return name.upper()
+    def __missing__(self, name: str) -> Any:
+        return str.upper if name == "Label" else name.upper()
+
+
+def labels(found: Mapping[str, str]) -> dict[str, Any]:
+    """The fields of a row that tell of labels: {{.Labels}} and {{.Label "name"}}."""
+    return {
+        "Labels": ",".join(f"{key}={value}" for key, value in sorted(found.items())),
+        "Label": lambda name: found.get(name, ""),
+    }
 
 
 def render(template: str, row: Mapping[str, Any]) -> str:
@@ -74,7 +83,7 @@ def render(template: str, row: Mapping[str, Any]) -> str:
             break
         inner, closed, rest = rest.partition("}}")
         name = inner.strip()
-        if not closed or name[:1] != "." or not name[1:].isalnum() or name[1:] not in row:
+        if not closed or name[:1] != "." or not name[1:].isalnum() or name[1:] not in row or name == ".Label":
             return str(import_module("argosy.cli.output.template").render(template, row))
         value = row[name[1:]]
         out.append(value if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value))

@@ -235,6 +235,12 @@ class _Run:
             except (TypeError, ValueError, KeyError, IndexError, AttributeError) as e:
                 raise TemplateError(f"error calling {name}: {e}") from None
         operands = self._operands(words, dot)
+        if callable(operands[0]):
+            # A method: {{.Label "name"}}.
+            try:
+                return operands[0](*operands[1:], *last)
+            except (TypeError, ValueError, KeyError, IndexError, AttributeError) as e:
+                raise TemplateError(f"error calling {name}: {e}") from None
         if len(operands) != 1 or last:
             raise TemplateError(f'function "{name}" not defined')
         return operands[0]

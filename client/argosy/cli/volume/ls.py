@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argosy.cli.options import Command, flag, many, text
-from argosy.cli.output.listing import Listing
+from argosy.cli.output.listing import Listing, labels
 from argosy.cli.output.units import human_size
 from argosy.cli.parse.pairs import read_filters
 from argosy.client.volumes import Volumes
@@ -30,7 +30,7 @@ class Ls(Command):
             {
                 "Availability": "N/A",
                 "Driver": v.driver or "local",
-                "Labels": ",".join(f"{key}={value}" for key, value in sorted(v.labels.items())),
+                **labels(v.labels),
                 "Links": str(len(v.containers)) if size else "N/A",
                 "Mountpoint": v.mountpoint,
                 "Name": v.name,

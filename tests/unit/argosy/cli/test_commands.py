@@ -78,6 +78,8 @@ def test_ps(daemon: FakeDaemon, run: Run) -> None:
     assert run("ps", "-q", "--no-trunc")[1] == "0123456789abcdef" * 4 + "\n"
     assert run("ps", "--format", "{{.Names}}: {{upper .State}}")[1] == "web: RUNNING\n"
     assert json.loads(run("ps", "--format", "json")[1])["Labels"] == "a=b"
+    assert run("ps", "--format", '{{.Label "a"}}:{{.Label "none"}}')[1] == "b:\n"
+    assert run("ps", "--format", 'table {{.Names}}\t{{.Label "a"}}')[1] == "NAMES     A\nweb       b\n"
     assert run("ps", "--format", "{{.Nope}}")[0] == 1
 
 
