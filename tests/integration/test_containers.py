@@ -547,6 +547,22 @@ async def test_lists_page(client: Client) -> None:
     assert seen == made[::-1]
 
 
+async def test_no_page_is_larger_than_a_message_may_be(client: Client) -> None:
+    big = {"page": "big", "padding": "x" * 300_000}
+    made = [await client.create("true", labels=big) for _ in range(4)]
+    label = common_pb2.Filter(key="label", value="page=big")
+    seen: list[str] = []
+    token = ""
+    while True:
+        page = await client.stub.List(pb.ListContainersRequest(all=True, filters=[label], page_token=token))
+        assert page.ByteSize() < 1 << 20
+        seen += [c.id for c in page.containers]
+        token = page.next_page_token
+        if not token:
+            break
+    assert seen == made[::-1]
+
+
 async def test_a_port_is_held_by_one_and_free_again_at_once(client: Client, daemon: Daemon) -> None:
     port = common_pb2.PortMapping(container_port=80, host_port=18080)
     holder = await client.started("sleep", "100", network_mode="", ports=[port])

@@ -19,6 +19,8 @@ from argosyd.containers.room import Containers
 from argosyd.containers.view import view
 
 DEFAULT_PAGE = 1000
+LARGEST_PAGE = 768 * 1024
+"""Bytes; a page that would grow past this ends before, so that no message is larger than 1 MiB."""
 
 
 def container_message(room: Containers, cell: Cell) -> pb.Container:
@@ -96,11 +98,15 @@ class ContainersServicer(StreamCalls, containers_pb2_grpc.ContainersServicer):
             cells = [c for c in cells if (c.definition.created, c.id) < after]
         size = request.page_size or DEFAULT_PAGE
         response = pb.ListContainersResponse()
-        for cell in cells[:size]:
-            response.containers.append(await self._with_size(cell, request.size))
-        if len(cells) > size:
-            last = cells[size - 1]
-            response.next_page_token = f"{last.definition.created}.{last.id}"
+        taken = 0
+        for number, cell in enumerate(cells):
+            message = await self._with_size(cell, request.size)
+            taken += message.ByteSize()
+            if number and (number == size or taken > LARGEST_PAGE):
+                last = cells[number - 1]
+                response.next_page_token = f"{last.definition.created}.{last.id}"
+                break
+            response.containers.append(message)
         return response
 
     async def Inspect(self, request: pb.InspectContainerRequest, context: Any) -> pb.InspectContainerResponse:
