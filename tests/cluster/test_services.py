@@ -189,3 +189,73 @@ def test_an_update_that_fails_pauses_or_rolls_back(three: tuple[Daemon, Daemon, 
         fails(manager, "service", "update", "--update-failure-action", "rollback", "--args", "false", "web")
         eventually(lambda: web.status().update_state == "rollback_completed", 20)
         eventually(lambda: web.running().total() == 3)
+
+
+def test_an_image_that_only_a_worker_has_runs_everywhere_and_a_damaged_one_nowhere_else(
+    three: tuple[Daemon, Daemon, Daemon],
+) -> None:
+    manager, one, two = three
+    one.import_busybox("own")
+    run(one, "service", "create", "--name", "web", "--replicas", "3", "--stop-grace-period", "1s",
+        "own", "sleep", "10000")  # fmt: skip
+    with closing(Seer(manager, "web")) as web:
+        assert web.running() == {"manager": 1, "one": 1, "two": 1}
+    assert len({run(daemon, "image", "inspect", "own", "--format", "{{.Id}}") for daemon in three}) == 1
+
+    run(two, "run", "--name", "maker", "--network", "none", "own", "sh", "-c", "head -c 99999 /dev/urandom > /data")
+    run(two, "commit", "maker", "bad")
+    layer = json.loads(run(two, "image", "inspect", "bad"))[0]["RootFS"]["Layers"][-1]
+    blob = two.data_dir / "content" / "blobs" / layer.replace(":", "/")
+    data = bytearray(blob.read_bytes())
+    data[5000] ^= 1
+    blob.write_bytes(data)
+    run(two, "service", "create", "-d", "--name", "bad", "--mode", "global", "bad", "sleep", "10000")
+    with closing(Seer(manager, "bad")) as bad:
+        eventually(lambda: sum(t.state == "rejected" for t in bad.tasks()) >= 2)
+        assert all("damaged or tampered" in t.error for t in bad.tasks() if t.state == "rejected")
+        assert "manager" not in bad.running()
+        assert "one" not in bad.running()
+
+
+def test_a_task_runs_when_it_is_healthy_and_is_replaced_when_it_is_not(three: tuple[Daemon, Daemon, Daemon]) -> None:
+    manager, one, _ = three
+    run(manager, "service", "create", "-d", "--name", "web", "--constraint", "node.hostname==one",
+        "--health-cmd", "test -f /ok", "--health-interval", "200ms", "--health-retries", "1000",
+        "--restart-delay", "0s", *SLEEP)  # fmt: skip
+    with closing(Seer(manager, "web")) as web:
+        eventually(lambda: web.tasks()[0].state == "starting")
+        assert web.status().running == 0
+        [name] = containers(one)
+        run(one, "exec", name, "touch", "/ok")
+        eventually(lambda: web.running() == {"one": 1})
+        run(manager, "service", "update", "-d", "--health-retries", "2", "--env-add", "A=1", "web")
+        eventually(lambda: len(web.tasks()) > 2, 30)
+        assert any("unhealthy" in t.error for t in web.tasks())
+        assert web.status().update_state == "paused"
+
+
+def test_a_host_port_is_taken_once_a_node(three: tuple[Daemon, Daemon, Daemon]) -> None:
+    manager, *_ = three
+    run(manager, "service", "create", "-d", "--name", "web", "--replicas", "4", "--stop-grace-period", "1s",
+        "-p", "published=18081,target=80,mode=host", "busybox", "httpd", "-f", "-h", "/etc")  # fmt: skip
+    with closing(Seer(manager, "web")) as web:
+        eventually(lambda: web.running() == {"manager": 1, "one": 1, "two": 1})
+        [waiting] = [t for t in web.tasks() if t.state == "pending"]
+        assert waiting.message == "no suitable node (host-mode port 18081/tcp already in use on 3 nodes)"
+    for daemon in three:
+        assert "root:" in daemon.inside("busybox", "wget", "-qO-", "http://127.0.0.1:18081/passwd").stdout
+
+
+def test_an_update_goes_on_after_the_manager_s_death(three: tuple[Daemon, Daemon, Daemon]) -> None:
+    manager, *_ = three
+    run(manager, "service", "create", "--name", "web", "--replicas", "4", "--update-monitor", "0s",
+        "--update-delay", "500ms", *SLEEP)  # fmt: skip
+    run(manager, "service", "update", "-d", "--env-add", "A=1", "web")
+    with closing(Seer(manager, "web")) as web:
+        eventually(lambda: any(t.desired_state == "shutdown" for t in web.tasks()))
+    manager.restart()
+    with closing(Seer(manager, "web")) as web:
+        eventually(lambda: web.status().update_state == "completed", 30)
+        assert web.running().total() == 4
+        old = [t for t in web.tasks() if t.desired_state == "shutdown"]
+        assert len(old) == 4, "each slot was replaced once"

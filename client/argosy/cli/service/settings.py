@@ -109,7 +109,10 @@ class ServiceOptions(Command):
             container.log.options.update(read_pairs(self.log_opt))
         health = health_check(self)
         if health is not None:
-            container.health_check.CopyFrom(health)
+            # An update changes what was given and keeps the rest of the check.
+            if health.test:
+                del container.health_check.test[:]
+            container.health_check.MergeFrom(health)
         self._resources(spec)
         self._mode(spec)
         self._restart(spec.restart)
