@@ -15,7 +15,7 @@ from argosy.errors import ArgosyError
 from argosyd import config as configuration
 from argosyd import logs
 from argosyd.app import Engine
-from argosyd.host import check
+from argosyd.host import check, facts
 from argosyd.runtime import mountns
 from argosyd.version import VERSION
 
@@ -30,13 +30,13 @@ def notify(state: str) -> None:
         s.sendall(state.encode())
 
 
-async def serve(config: configuration.Config) -> None:
+async def serve(config: configuration.Config, host: facts.HostFacts) -> None:
     """Runs one engine until a signal ends it."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    engine = Engine(config)
+    engine = Engine(config, host)
     await engine.start()
     notify("READY=1")
     try:
@@ -60,9 +60,10 @@ def main() -> int:
             print("argosyd: it must run as root: namespaces, mounts and cgroups need it", file=sys.stderr)
             return 1
         logs.configure(config.log_level, config.log_format)
-        # While there is one thread: namespaces are entered by threads.
+        # Looked at before a part of the host is hidden from us; entered while there is one thread.
+        host = facts.look()
         mountns.enter(config.run_dir, config.runtime)
-        uvloop.run(serve(config))
+        uvloop.run(serve(config, host))
     except ArgosyError as error:
         print(f"argosyd: {error}", file=sys.stderr)
         return 1

@@ -84,8 +84,10 @@ class Room(Protocol):
 class Engine:
     """One daemon, whole. `start` and `close` once each."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, host: facts.HostFacts) -> None:
+        """`host` is what was seen before the daemon hid anything from itself."""
         self.config = config
+        self._host = host
         self._stack = AsyncExitStack()
 
     async def start(self) -> None:
@@ -113,7 +115,7 @@ class Engine:
 
         # Rooms, each after those it needs: snapshots, images, network, volumes, containers, build, cluster.
 
-        host = facts.look()
+        host = self._host
         snapshots = OverlaySnapshotter(config.data_dir / "snapshots", database)
         await self._open(snapshots)
         images = ImageService(
@@ -186,7 +188,7 @@ class Engine:
             components=containers.components,
             images=lambda: len(images.index),
             membership=lambda: membership_of(cluster),
-            usages=[containers.usage, volumes.usage, builds.usage],
+            usages=[images.usage, containers.usage, volumes.usage, builds.usage],
         )
         system = SystemServicer(
             config,

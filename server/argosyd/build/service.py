@@ -248,7 +248,7 @@ class Builds:
         records = self.records()
         free = sum(r.size for r in records if not r.in_use)
         active = sum(1 for r in records if r.in_use)
-        return Usage("build-cache", len(records), active, sum(r.size for r in records), free)
+        return Usage("Build Cache", len(records), active, sum(r.size for r in records), free)
 
 
 async def _stage(job: Job, number: int) -> None:

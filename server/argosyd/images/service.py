@@ -21,6 +21,7 @@ from argosyd.images.oci_config import ConfigDocument, chain_id
 from argosyd.images.reference import Reference
 from argosyd.snapshots.model import Snapshotter
 from argosyd.state.database import Database
+from argosyd.system import Usage
 from argosyd.units import Timestamp
 
 
@@ -127,6 +128,15 @@ class ImageService:
     def users(self, image_id: str) -> frozenset[str]:
         """Who needs an image."""
         return frozenset(self._users.get(image_id, ()))
+
+    async def usage(self) -> Usage:
+        """What the layers take, each counted once, for `system df`."""
+        images = self.index.all()
+        layers = {d for i in images for d in i.layers}
+        used = {d for i in images if self.users(i.id) for d in i.layers}
+        active = sum(1 for i in images if self.users(i.id))
+        free = self.layers.size(sorted(layers - used))
+        return Usage("Images", len(images), active, self.layers.size(sorted(layers)), free)
 
     async def ensure_unpacked(self, image: Image) -> None:
         """See `ImageSource.ensure_unpacked`."""

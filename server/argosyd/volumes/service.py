@@ -206,7 +206,7 @@ class Volumes:
         views = await self.list(size=True)
         free = sum(v.size for v in views if not v.containers)
         active = sum(1 for v in views if v.containers)
-        return Usage("volumes", len(views), active, sum(v.size for v in views), free)
+        return Usage("Local Volumes", len(views), active, sum(v.size for v in views), free)
 
     # -- what containers ask for: VolumeSource ------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
 import ssl
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -153,7 +154,7 @@ class RegistryClient:
         return url.startswith(f"{self._scheme}://{self._host}/")
 
     def _unreachable(self, error: BaseException) -> Unavailable:
-        why = "it does not answer in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
+        why = _reason(error)
         return Unavailable(
             f"cannot reach registry {self.domain}: {why}",
             kind="registry",
@@ -313,6 +314,21 @@ class RegistryClient:
                 link = response.links.get("next")
                 url = str(link["url"]) if link else ""
         return found
+
+
+def _reason(error: BaseException) -> str:
+    """Why a connection failed, in words for people."""
+    if isinstance(error, TimeoutError):
+        return "it does not answer in time"
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return "its name is not known here: check the name and this host's DNS"
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return f"its certificate is not to be trusted ({error.certificate_error})"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        code = error.os_error.errno
+        # asyncio's text names the call, not the reason.
+        return os.strerror(code).lower() if code else str(error.os_error)
+    return str(error) or type(error).__name__
 
 
 def _retry_after(header: str, default: float) -> float:
