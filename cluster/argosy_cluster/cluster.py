@@ -214,7 +214,8 @@ class Cluster:
     async def _membership_connected(self) -> None:
         """Waits a little for the first session, so that `node ls` right after shows the node ready."""
         try:
-            await asyncio.wait_for(self.membership.session.wait_connected(), 3)
+            async with asyncio.timeout(3):
+                await self.membership.session.wait_connected()
         except TimeoutError:
             log.warning("no session with the manager yet")
 

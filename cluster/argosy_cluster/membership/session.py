@@ -110,7 +110,9 @@ class SessionClient:
         call = stub.Session(requests())
         try:
             while True:
-                response = await asyncio.wait_for(call.read(), ANSWER)
+                # Not wait_for: up to Python 3.11 it loses a cancellation that comes together with the answer.
+                async with asyncio.timeout(ANSWER):
+                    response = await call.read()
                 if not isinstance(response, membership_pb2.SessionResponse):
                     # The stream's end without an error: the manager stops.
                     return
