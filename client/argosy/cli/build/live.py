@@ -25,9 +25,9 @@ class Live(Plain):
     def __init__(self) -> None:
         super().__init__()
         self._console = Console(stderr=True, highlight=False)
-        self._live = RichLive(console=self._console, refresh_per_second=8, get_renderable=self._draw)
         self._running: dict[int, tuple[str, float]] = {}
         self._tails: dict[int, deque[str]] = {}
+        self._live = RichLive(console=self._console, refresh_per_second=8, get_renderable=self._draw)
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -67,11 +67,11 @@ class Live(Plain):
         self._console.print(Text(text))
 
     def _draw(self) -> Group:
+        # rich draws on a thread of its own: it sees copies.
         now = time.monotonic()
         lines = []
         for number, (name, since) in sorted(self._running.items()):
             lines.append(Text(f" ⠿ {name} {now - since:.1f}s", no_wrap=True, overflow="ellipsis"))
-            lines += [
-                Text(f"   {text}", style="dim", no_wrap=True, overflow="ellipsis") for text in self._tails[number]
-            ]
+            for text in list(self._tails.get(number, ())):
+                lines.append(Text(f"   {text}", style="dim", no_wrap=True, overflow="ellipsis"))
         return Group(*lines)
