@@ -42,13 +42,12 @@ from argosyd.api.interceptors import ErrorInterceptor
 from argosyd.api.networks import NetworksServicer
 from argosyd.api.nodes import NodesServicer
 from argosyd.api.server import ApiServer, Registrar
-from argosyd.api.services import ServicesServicer, task_messages
+from argosyd.api.services_late import LateServicer, LateServices
 from argosyd.api.system import SystemServicer
 from argosyd.api.volumes import VolumesServicer
 from argosyd.build.cache import BuildCache
 from argosyd.build.run import Tools
 from argosyd.build.service import Builds
-from argosyd.cluster.room import ServiceRoom
 from argosyd.config import Config
 from argosyd.containers.room import Containers
 from argosyd.containers.rooms import Doors
@@ -179,8 +178,8 @@ class Engine:
         builds_api = BuildsServicer(builds)
         services.append(("argosy.v1.Builds", lambda s: builds_pb2_grpc.add_BuildsServicer_to_server(builds_api, s)))
 
-        room = ServiceRoom(containers, images, events, config.data_dir / "tasks.db")
-        cluster = await self._start_cluster(services, room)
+        late = LateServices(containers, images, events, config.data_dir / "tasks.db")
+        cluster = await self._start_cluster(services, late)
 
         identity = Identity(await _engine_id(database), "overlay", containers.runtime.name, host)
         census = Census(
@@ -207,28 +206,28 @@ class Engine:
         await self._open(ApiServer(config, services, [ForwardInterceptor(cluster)]))
         log.info("serving", extra={"facts": {"listen": ",".join(config.listeners)}})
 
-    async def _start_cluster(self, services: list[tuple[str, Registrar]], room: ServiceRoom) -> Cluster:
+    async def _start_cluster(self, services: list[tuple[str, Registrar]], late: LateServices) -> Cluster:
         """Takes this daemon's place in its cluster, if it has one, and serves what the cluster answers: on the public
         API, and on a manager's cluster port for calls that workers forward."""
 
         async def count_services() -> int:
-            return len(room.control.all())
+            return late.count()
 
         async def node_tasks(node_id: str) -> Sequence[nodes_pb2.Task]:
-            return task_messages(room, room.control.node_tasks(node_id))
+            return late.node_tasks(node_id)
 
         def register_forwarded(server: aio.Server, peer: PeerOf) -> None:
             nodes = NodesServicer(cluster, node_tasks, lambda context: peer(context).node_id)
             nodes_pb2_grpc.add_NodesServicer_to_server(nodes, server)
             cluster_pb2_grpc.add_ClusterServicer_to_server(ClusterServicer(cluster, count_services), server)
-            forwarded = ServicesServicer(room, lambda context: peer(context).node_id)
+            forwarded = late.servicer(lambda context: peer(context).node_id)
             services_pb2_grpc.add_ServicesServicer_to_server(forwarded, server)
 
         cluster = Cluster(
             self.config.data_dir / "cluster",
             self.config.node_name,
             EngineFacts(self.config),
-            parts=[*room.parts, public_part(register_forwarded)],
+            parts=late.parts(public_part(register_forwarded)),
             interceptors=[ErrorInterceptor()],
             own_address=lambda: own_address(OWN_LINKS),
         )
@@ -236,7 +235,7 @@ class Engine:
         here, nodes = ClusterServicer(cluster, count_services), NodesServicer(cluster, node_tasks)
         services.append(("argosy.v1.Cluster", lambda s: cluster_pb2_grpc.add_ClusterServicer_to_server(here, s)))
         services.append(("argosy.v1.Nodes", lambda s: nodes_pb2_grpc.add_NodesServicer_to_server(nodes, s)))
-        own = ServicesServicer(room)
+        own = LateServicer(late, lambda: cluster.membership)
         services.append(("argosy.v1.Services", lambda s: services_pb2_grpc.add_ServicesServicer_to_server(own, s)))
         return cluster
 
