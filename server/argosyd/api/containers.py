@@ -15,6 +15,7 @@ from argosyd.containers.attach import TerminalSize
 from argosyd.containers.cell import Cell
 from argosyd.containers.commit import CommitOptions
 from argosyd.containers.model import ContainerSpec, Resources, RestartPolicy
+from argosyd.containers.records import Definition
 from argosyd.containers.room import Containers
 from argosyd.containers.view import view
 
@@ -23,15 +24,37 @@ LARGEST_PAGE = 768 * 1024
 """Bytes; a page that would grow past this ends before, so that no message is larger than 1 MiB."""
 
 
-def container_message(room: Containers, cell: Cell) -> pb.Container:
-    """A container as the API shows it."""
-    message = to_proto(view(cell), pb.Container)
-    home = room.shared.layout.home(cell.id)
-    message.log_path = str(room.shared.layout.log(cell.id))
-    message.hostname_path = str(home / "hostname")
-    message.hosts_path = str(home / "hosts")
-    message.resolv_conf_path = str(home / "resolv.conf")
-    return message
+class Shown:
+    """Containers as the API shows them. What hardly changes of one is converted once: `ps` is asked often."""
+
+    def __init__(self, room: Containers) -> None:
+        self._room = room
+        self._kept: dict[str, tuple[Definition, pb.Container]] = {}
+
+    def message(self, cell: Cell) -> pb.Container:
+        """One container, as it is now."""
+        definition, kept = self._kept.get(cell.id, (None, None))
+        if kept is None or definition is not cell.definition:
+            kept = self._lasting(cell)
+            if len(self._kept) > 2 * len(self._room.index) + 64:
+                # Most of them are of containers that are gone.
+                self._kept.clear()
+            self._kept[cell.id] = (cell.definition, kept)
+        message = pb.Container()
+        message.CopyFrom(kept)
+        message.status.CopyFrom(to_proto(cell.state.status, pb.ContainerStatus))
+        return message
+
+    def _lasting(self, cell: Cell) -> pb.Container:
+        layout = self._room.shared.layout
+        home = layout.home(cell.id)
+        message = to_proto(view(cell), pb.Container)
+        message.log_path = str(layout.log(cell.id))
+        message.hostname_path = str(home / "hostname")
+        message.hosts_path = str(home / "hosts")
+        message.resolv_conf_path = str(home / "resolv.conf")
+        message.ClearField("status")
+        return message
 
 
 class ContainersServicer(StreamCalls, containers_pb2_grpc.ContainersServicer):
@@ -39,6 +62,7 @@ class ContainersServicer(StreamCalls, containers_pb2_grpc.ContainersServicer):
 
     def __init__(self, room: Containers) -> None:
         self._room = room
+        self._shown = Shown(room)
 
     async def Create(self, request: pb.CreateContainerRequest, context: Any) -> pb.CreateContainerResponse:
         """See the proto."""
@@ -115,7 +139,7 @@ class ContainersServicer(StreamCalls, containers_pb2_grpc.ContainersServicer):
         return pb.InspectContainerResponse(container=await self._with_size(cell, request.size))
 
     async def _with_size(self, cell: Cell, size: bool) -> pb.Container:
-        message = container_message(self._room, cell)
+        message = self._shown.message(cell)
         if size:
             usage = await self._room.sizes(cell)
             message.size_rw, message.size_root_fs = usage
