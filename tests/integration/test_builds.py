@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
+import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -285,7 +288,9 @@ def test_networks_of_run(daemon: Daemon, context: Path) -> None:
         ("FROM busybox\nRUN --mount=type=bnid,target=/x cat", ["Dockerfile:2:5", "bnid"]),
         ("FROM busybox\nRUN --network=bogus true", ["Dockerfile:2", "bogus"]),
         ("FROM --platform=linux/s390x busybox\nRUN true", ["Dockerfile:1", "linux/s390x cannot be built here"]),
-        ("FROM busybox\nADD https://example.test/x /", ["Dockerfile:2", "URLs are not supported"]),
+        ("FROM busybox\nADD git@example.test:x.git /", ["Dockerfile:2", "only those of http and https"]),
+        ("FROM busybox\nCOPY https://example.test/x /", ["Dockerfile:2", "only ADD takes URLs"]),
+        ("FROM busybox\nADD http://127.0.0.1:9/x /", ["Dockerfile:2", "cannot fetch http://127.0.0.1:9/x"]),
         ("FROM busybox AS a\nCOPY --from=a x y", ["Dockerfile:2", "cannot read from itself"]),
         ("FROM $NOTHING\n", ["Dockerfile:1", "should not be blank"]),
         ("FRMO busybox\n", ["Dockerfile:1:1", "did you mean FROM?"]),
@@ -350,6 +355,40 @@ def test_prune(daemon: Daemon, context: Path) -> None:
     daemon.argosy("builder", "prune", "-af", check=True)
     assert cat(daemon, "pruned", "cat", "/pruned") == "pruned\n"
     assert cached(build(daemon, context, dockerfile, tag="pruned")) == 0
+
+
+def test_add_of_an_url(daemon: Daemon, context: Path, tmp_path: Path) -> None:
+    served = tmp_path / "served"
+    served.mkdir()
+    (served / "data.bin").write_bytes(b"remote" * 100_000)
+    os.utime(served / "data.bin", (1_000_000_000, 1_000_000_000))
+    shutil.copy(served / "data.bin", context / "same")
+    server = subprocess.Popen(
+        ["nsenter", f"--net=/run/netns/{daemon.name}", sys.executable, "-m", "http.server", "-b", "127.0.0.1",
+         "-d", str(served), "18999"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 15
+        while daemon.inside("curl", "-sf", "http://127.0.0.1:18999/", check=False).returncode != 0:
+            assert time.monotonic() < deadline
+        url = "http://127.0.0.1:18999/data.bin"
+        digest = hashlib.sha256((served / "data.bin").read_bytes()).hexdigest()
+        dockerfile = f"FROM busybox\nADD {url} /in/\nADD --checksum=sha256:{digest} --chown=5:6 {url} /named\n"
+        dockerfile += "COPY same /\n"
+        build(daemon, context, dockerfile, tag="fetched")
+        told = cat(daemon, "fetched", "stat", "-c", "%a %u %Y %s %n", "/in/data.bin", "/named")
+        assert told == "600 0 1000000000 600000 /in/data.bin\n600 5 1000000000 600000 /named\n"
+        assert cat(daemon, "fetched", "cmp", "/same", "/named") == ""
+        assert cached(build(daemon, context, dockerfile)) == 3
+        (served / "data.bin").write_bytes(b"changed")
+        assert cached(build(daemon, context, f"FROM busybox\nADD {url} /in/\n")) == 0
+        assert "has digest" in fails(daemon, context, dockerfile)
+        assert "404" in fails(daemon, context, f"FROM busybox\nADD {url}x /\n")
+        assert "cannot determine filename" in fails(daemon, context, "FROM busybox\nADD http://127.0.0.1:18999/ /in/\n")
+    finally:
+        server.kill()
+        server.communicate()
 
 
 # -- through a bare gRPC client -----------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from argosy.errors import DataLoss, InvalidArgument, NotFound, Unsupported
 from argosyd.build import patterns
@@ -24,7 +25,8 @@ from argosyd.images.compression import decompress
 from argosyd.images.unpack import unpack
 from argosyd.runtime.inroot import read_text_in_root
 
-_URL = re.compile(r"(https?|ftp|git|ssh)://|git@", re.IGNORECASE)
+_ANY_URL = re.compile(r"(https?|ftp|git|ssh)://|git@", re.IGNORECASE)
+_URL = re.compile(r"https?://", re.IGNORECASE)
 _OCTAL = re.compile(r"[0-7]{1,4}")
 _PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")
 _TAR_MAGIC = slice(257, 262)
@@ -32,11 +34,27 @@ _TAR_MAGIC = slice(257, 262)
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One thing to be copied: a path of the source with links followed, and the name it was asked for by."""
+    """One thing to be copied: a path of a source with links followed, and the name it was asked for by."""
 
+    source: Source
     path: str
     name: str
     node: Node
+    remote: bool = False
+    """It comes from an URL, which is its name."""
+
+    @property
+    def file_name(self) -> str:
+        """What it is called in a directory. InvalidArgument when an URL does not say."""
+        if not self.remote:
+            return posixpath.basename(patterns.literal(self.name).rstrip("/"))
+        name = posixpath.basename(unquote(urlsplit(self.name).path))
+        if name in ("", ".", ".."):
+            raise InvalidArgument(
+                f"cannot determine filename from url: {self.name}: name the file in the destination",
+                kind="url", id=self.name,
+            )  # fmt: skip
+        return name
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +62,6 @@ class Transfer:
     """One COPY or ADD, everything expanded and found. `destination` is absolute; a slash at its end means something."""
 
     keyword: str
-    source: Source
     items: tuple[Item, ...]
     destination: str
     documents: tuple[Heredoc, ...] = ()
@@ -69,9 +86,14 @@ class Transfer:
         yield from (self.keyword, self.destination, self.chown, str(self.mode), str(self.parents))
         for item in self.items:
             yield item.name
-            yield tree_digest(self.source, item.path, owners=self.keep_owners, skip=self.skip)
+            yield tree_digest(item.source, item.path, owners=self.keep_owners, skip=self.skip)
         for document in self.documents:
             yield from (document.name, document.content)
+
+
+def urls(words: Sequence[str]) -> list[str]:
+    """Those of an ADD's sources that have to be fetched."""
+    return [word for word in words if _URL.match(word)]
 
 
 def parse_mode(text: str | None) -> int | None:
@@ -85,9 +107,12 @@ def parse_mode(text: str | None) -> int | None:
 
 def find(
     keyword: str, source: Source, words: Sequence[str], heredocs: Sequence[Heredoc], variables: Mapping[str, str],
-    escape: str, **more: Any,
+    escape: str, downloads: Mapping[str, Source] | None = None, **more: Any,
 ) -> Transfer:  # fmt: skip
-    """Looks up what the sources mean. NotFound, InvalidArgument, Unsupported (URL). Blocking."""
+    """Looks up what the sources mean. NotFound, InvalidArgument, Unsupported (URL). Blocking.
+
+    `downloads` holds what was fetched, by URL: each a source with one file, `it`.
+    """
     *names, destination = words
     documents = {h.name: h for h in heredocs}
     items: list[Item] = []
@@ -98,9 +123,11 @@ def find(
         if document is not None:
             content = expand_text(document.content, variables, escape) if document.expand else document.content
             inline.append(Heredoc(document.name, content, expand=False))
-        elif _URL.match(name):
+        elif downloads and (fetched := downloads.get(name)) and (node := fetched.lookup("it")):
+            items.append(Item(fetched, "it", name, node, remote=True))
+        elif _ANY_URL.match(name):
             raise Unsupported(
-                f"{keyword} {name}: URLs are not supported: fetch it in a RUN, or put it into the context",
+                f"{name}: only ADD takes URLs, and only those of http and https: fetch it in a RUN",
                 kind="url", id=name, reason="URL_UNSUPPORTED",
             )  # fmt: skip
         elif patterns.is_pattern(name):
@@ -112,7 +139,7 @@ def find(
     if empty and not items and not inline:
         raise NotFound(f"no files of {source.what} match {', '.join(empty)}", kind="path", id=empty[0],
                        reason="NO_SUCH_FILE")  # fmt: skip
-    return Transfer(keyword, source, tuple(items), destination, tuple(inline), **more)
+    return Transfer(keyword, tuple(items), destination, tuple(inline), **more)
 
 
 def _checked(name: str) -> str:
@@ -137,7 +164,7 @@ def _item(source: Source, path: str, name: str) -> Item:
             )  # fmt: skip
         hint = " (it may be left out by .dockerignore)" if source.what == "the build context" else ""
         raise NotFound(f'"{clean}" not found in {source.what}{hint}', kind="path", id=path, reason="NO_SUCH_FILE")
-    return Item(real, name, node)
+    return Item(source, real, name, node)
 
 
 def owner_of(chown: str, root: Path) -> tuple[int, int] | None:
@@ -161,15 +188,16 @@ def perform(transfer: Transfer, root: Path, scratch: Path) -> None:
     if transfer.into_directory:
         copier.make_directories(destination)
     for item in transfer.items:
-        if transfer.keyword == "ADD" and item.node.is_file and (packing := archive(transfer.source, item.path)):
-            _unpack(transfer.source, item.path, packing, copier, destination, owner, scratch)
+        local = transfer.keyword == "ADD" and item.node.is_file and not item.remote
+        if local and (packing := archive(item.source, item.path)):
+            _unpack(item.source, item.path, packing, copier, destination, owner, scratch)
             continue
         target = destination
         if transfer.parents:
             target = _join(destination, item.path)
         elif into and not item.node.is_dir:
-            target = _join(destination, posixpath.basename(patterns.literal(item.name).rstrip("/")))
-        copier.copy(transfer.source, item.path, copier.resolve(target) if transfer.parents else target)
+            target = _join(destination, item.file_name)
+        copier.copy(item.source, item.path, copier.resolve(target) if transfer.parents else target)
     for document in transfer.documents:
         source = _Document(document)
         target = _join(destination, posixpath.basename(document.name)) if into else destination

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import posixpath
 import time
+import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from argosy.errors import ArgosyError, Conflict, InvalidArgument, NotFound
 from argosyd.build import files, mounts
@@ -242,7 +245,9 @@ class StageBuilder:
         instruction = step.instruction
         async with AsyncExitStack() as stack:
             source = await self._open(instruction.flag("from") or "", stack)
-            transfer = await asyncio.to_thread(self._transfer, instruction, source)
+            words = self._words(instruction)
+            downloads = await self._fetch(instruction, words[:-1], stack)
+            transfer = await asyncio.to_thread(self._transfer, instruction, words, source, downloads)
             facts = await asyncio.to_thread(lambda: list(transfer.facts()))
             key = key_of(self._link.key, *facts)
             if await self._cached(step, key):
@@ -253,12 +258,35 @@ class StageBuilder:
         link = await self._job.workspace.finish(name, self._link, key, instruction.original, step.done)
         self._take(step, link)
 
-    def _transfer(self, instruction: Instruction, source: Source) -> files.Transfer:
+    def _words(self, instruction: Instruction) -> list[str]:
+        try:
+            words = copy_words(instruction, self._scope.variables, self._scope.escape)
+        except InvalidArgument as error:
+            raise instruction.wrong(error.message, error.reason) from None
+        if len(words) < 2:
+            raise instruction.wrong("it requires at least two arguments: SOURCE… DESTINATION", "MISSING_ARGUMENT")
+        return words
+
+    async def _fetch(self, instruction: Instruction, names: Sequence[str], stack: AsyncExitStack) -> dict[str, Source]:
+        """What an ADD's URLs lead to, each fetched anew by every build: only its content tells whether it changed."""
+        found = files.urls(names) if instruction.keyword == "ADD" else []
+        if not found:
+            return {}
+        checksum = self._scope.expand(instruction.flag("checksum") or "")
+        # Brings aiohttp, which most builds do without.
+        remote: Any = importlib.import_module("argosyd.build.remote")
+        fetched: dict[str, Source] = {}
+        for url in found:
+            path = self._job.scratch / f"url-{uuid.uuid4().hex}"
+            stack.callback(path.unlink, missing_ok=True)
+            fetched[url] = await remote.fetch(url, path, checksum)
+        return fetched
+
+    def _transfer(
+        self, instruction: Instruction, words: Sequence[str], source: Source, downloads: Mapping[str, Source]
+    ) -> files.Transfer:
         scope = self._scope
         try:
-            words = copy_words(instruction, scope.variables, scope.escape)
-            if len(words) < 2:
-                raise InvalidArgument("it requires at least two arguments: SOURCE… DESTINATION")
             chmod = instruction.flag("chmod")
             mode = files.parse_mode(scope.expand(chmod) if chmod is not None else None)
             chown = scope.expand(instruction.flag("chown") or "")
@@ -271,7 +299,7 @@ class StageBuilder:
             whole = whole.rstrip("/") + "/"
         return files.find(
             instruction.keyword, source, [*words[:-1], whole], instruction.heredocs, scope.variables, scope.escape,
-            chown=chown, mode=mode, parents=instruction.flag("parents") == "true", excluder=excluder,
+            downloads, chown=chown, mode=mode, parents=instruction.flag("parents") == "true", excluder=excluder,
             keep_owners=instruction.flag("from") is not None,
         )  # fmt: skip
 

@@ -1,0 +1,76 @@
+"""Fetches what ADD names by URL. Loaded when a build has such an ADD: aiohttp is heavy and most builds have none."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import stat
+from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+
+import aiohttp
+
+from argosy.errors import DataLoss, NotFound, Unavailable
+from argosyd.build.source import CHUNK, Node
+
+_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=30, sock_read=60)
+
+
+class Download:
+    """A `Source` with one file, `it`: what an URL led to. Its mode is 600, as Docker documents it."""
+
+    def __init__(self, url: str, path: Path, size: int, digest: str, mtime_ns: int) -> None:
+        self.what = url
+        self._path, self._digest = path, digest
+        self._node = Node(stat.S_IFREG | 0o600, size=size, mtime_ns=mtime_ns)
+
+    def lookup(self, path: str) -> Node | None:
+        """See `Source`."""
+        return self._node if path == "it" else None
+
+    def children(self, path: str) -> list[str]:
+        """See `Source`."""
+        return []
+
+    def read(self, path: str) -> Iterator[bytes]:
+        """See `Source`."""
+        with open(self._path, "rb", buffering=0) as file:
+            while data := file.read(CHUNK):
+                yield data
+
+    def digest(self, path: str) -> str:
+        """See `Source`."""
+        return self._digest
+
+
+async def fetch(url: str, target: Path, checksum: str) -> Download:
+    """Downloads to a file. NotFound, Unavailable (no answer, an error's status), DataLoss (not `checksum`)."""
+    total, size = hashlib.sha256(), 0
+    try:
+        async with aiohttp.ClientSession(timeout=_TIMEOUT, trust_env=True) as session, session.get(url) as answer:
+            if answer.status in (404, 410):
+                raise NotFound(f"{url}: {answer.status} {answer.reason}", kind="url", id=url, reason="URL_NOT_FOUND")
+            if answer.status >= 400:
+                raise Unavailable(f"{url}: {answer.status} {answer.reason}", kind="url", id=url, reason="URL_FAILED")
+            modified = answer.headers.get("Last-Modified", "")
+            with target.open("wb", buffering=0) as file:
+                async for data in answer.content.iter_chunked(CHUNK):
+                    await asyncio.to_thread(file.write, data)
+                    total.update(data)
+                    size += len(data)
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise Unavailable(f"cannot fetch {url}: {error or type(error).__name__}", kind="url", id=url,
+                          reason="URL_FAILED") from None  # fmt: skip
+    digest = total.hexdigest()
+    if checksum and checksum != f"sha256:{digest}":
+        raise DataLoss(f"{url} has digest sha256:{digest}, not {checksum}", kind="url", id=url, reason="WRONG_DIGEST")
+    return Download(url, target, size, digest, _time(modified))
+
+
+def _time(modified: str) -> int:
+    """Last-Modified in nanoseconds; 0, as BuildKit has it, when the server does not say."""
+    try:
+        return int(parsedate_to_datetime(modified).timestamp()) * 1_000_000_000
+    except ValueError:
+        return 0
