@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.harness.daemon import Daemon, busybox_tar
+from tests.harness.daemon import REPOSITORY, Daemon, busybox_tar, python_path
 from tests.harness.registry import Registry, make_layout
 from tests.harness.trees import describe
 
@@ -174,6 +177,57 @@ def test_a_full_disk_leaves_nothing(registry: Registry, layout: Path, tmp_path: 
         small.close()
         subprocess.run(["umount", "-l", str(small.data_dir)], check=False)
         shutil.rmtree(small.base, ignore_errors=True)
+
+
+@contextmanager
+def cutting(daemon: Daemon, target: int, limit: int, times: int) -> Iterator[subprocess.Popen[bytes]]:
+    """A registry behind a line that breaks: on port 5002."""
+    command = [sys.executable, str(REPOSITORY / "tests/harness/cutter.py"), "5002", str(target), str(limit), str(times)]
+    with subprocess.Popen(["nsenter", f"--net=/run/netns/{daemon.name}", *command], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"serving\n"
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_download_that_breaks_off_goes_on(daemon: Daemon, registry: Registry, tmp_path: Path) -> None:
+    registry.put(make_layout(tmp_path), "v1", "broken:1")
+    with cutting(daemon, registry.port, 300_000, 2) as line:
+        daemon.argosy("pull", "127.0.0.1:5002/broken:1", check=True)
+        line.kill()
+        assert line.stdout is not None
+        assert line.stdout.read() == b"cut\ncut\n"
+
+
+def test_a_download_that_always_breaks_off_is_an_error_and_what_came_is_used_next_time(
+    daemon: Daemon, registry: Registry, tmp_path: Path
+) -> None:
+    registry.put(make_layout(tmp_path), "v1", "worse:1")
+    before = {path for path in _content(daemon) if "ingest/" in path}
+    with cutting(daemon, registry.port, 30_000, 1000):
+        assert "broke off" in _fails(daemon, "pull", "127.0.0.1:5002/worse:1")
+    assert {path for path in _content(daemon) if "ingest/" in path} > before
+    daemon.argosy("pull", f"{registry.host}/worse:1", check=True)
+    assert {path for path in _content(daemon) if "ingest/" in path} == before
+
+
+def test_kill_9_in_the_middle_of_a_pull(daemon: Daemon, registry: Registry, tmp_path: Path) -> None:
+    registry.put(make_layout(tmp_path), "v1", "killed:1")
+    with cutting(daemon, registry.port, 1 << 40, 0):
+        pull = subprocess.Popen(
+            [sys.executable, "-m", "argosy", "pull", "127.0.0.1:5002/killed:1"],
+            env={**os.environ, "PYTHONPATH": python_path(), "ARGOSY_HOST": daemon.address},
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        assert pull.stdout is not None
+        pull.stdout.readline()
+        daemon.restart()
+        assert pull.wait(timeout=30) != 0
+        pull.stdout.close()
+    daemon.argosy("pull", f"{registry.host}/killed:1", check=True)
+    assert daemon.argosy("run", "--rm", "--network", "none", f"{registry.host}/killed:1", "true").returncode == 0
 
 
 def test_save_is_read_by_skopeo_and_load_reads_what_others_save(
