@@ -87,6 +87,23 @@ async def test_what_runs_goes_on_and_what_ends_is_known(daemon: Daemon) -> None:
     assert daemon.leftovers() == {}
 
 
+async def test_what_was_frozen_for_a_moment_is_thawed(daemon: Daemon) -> None:
+    async with connected(daemon) as client:
+        id = await client.started("sleep", "100")
+    daemon.kill()
+    v1 = Path("/sys/fs/cgroup/freezer") / daemon.cgroup_parent[1:] / id / "freezer.state"
+    v2 = Path("/sys/fs/cgroup") / daemon.cgroup_parent[1:] / id / "cgroup.freeze"
+    if v1.exists():
+        v1.write_text("FROZEN")
+    else:
+        v2.write_text("1")
+    daemon.start()
+    async with connected(daemon) as client:
+        assert (await state(client, id)).state == pb.CONTAINER_STATE_RUNNING
+        assert (await client.exec(id, "true"))[2] == 0
+        await client.remove(id)
+
+
 async def test_attach_and_exec_after_a_restart(daemon: Daemon) -> None:
     async with connected(daemon) as client:
         id = await client.started("sh", "-c", "while read x; do echo got $x; done", open_stdin=True)

@@ -6,7 +6,6 @@ import time
 from dataclasses import dataclass, replace
 
 from argosyd.containers.cell import Cell
-from argosyd.containers.control import Control
 from argosyd.containers.model import ContainerSpec, ContainerState
 from argosyd.containers.rooms import Shared
 from argosyd.containers.spec.process import merge_environment
@@ -48,23 +47,22 @@ class CommitOptions:
 class Committer:
     """Makes images of containers."""
 
-    def __init__(self, shared: Shared, control: Control) -> None:
+    def __init__(self, shared: Shared) -> None:
         self._s = shared
-        self._control = control
 
     async def commit(self, cell: Cell, options: CommitOptions) -> str:
         """Makes an image of it and tells the image's id. InvalidArgument (reference, change)."""
         s, images = self._s, self._s.doors.images
         config = apply_changes(committed_config(cell.definition.image, cell.definition.spec), options.changes)
         base = await images.resolve(cell.definition.image_id)
-        paused = options.pause and cell.state.status.state is ContainerState.RUNNING
-        if paused:
-            await self._control.pause(cell)
+        # Not recorded as a pause: should the daemon die meanwhile, the next one thaws what nobody asked to freeze.
+        running = cell.state.status.state is ContainerState.RUNNING
+        frozen = options.pause and running and s.cgroups.freeze(s.cgroup(cell), True)
         try:
             layer = await images.add_layer(s.doors.snapshots.diff(cell.id))
         finally:
-            if paused and cell.state.status.state is ContainerState.PAUSED:
-                await self._control.unpause(cell)
+            if frozen and cell.state.status.state is not ContainerState.PAUSED:
+                s.cgroups.freeze(s.cgroup(cell), False)
         entry = HistoryEntry(
             created=Timestamp(time.time_ns()),
             created_by=" ".join(cell.definition.args),

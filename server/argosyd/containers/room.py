@@ -105,7 +105,7 @@ class Containers:
         self.observer = Observer(shared, memory)
         self.changer = Changer(shared, self.control)
         self.membership = Membership(shared)
-        self.committer = Committer(shared, self.control)
+        self.committer = Committer(shared)
         restorer = Restorer(shared, self.lifecycle, self.creator)
         await restorer.restore()
         for cell in self.index:
