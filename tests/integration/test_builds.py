@@ -19,6 +19,7 @@ from pathlib import Path
 import grpc
 import pytest
 from tests.harness.daemon import Daemon, python_path
+from tests.harness.registry import Registry, make_layout
 
 from argosy.errors import ArgosyError
 from argosy.status import from_rpc_error
@@ -389,6 +390,25 @@ def test_add_of_an_url(daemon: Daemon, context: Path, tmp_path: Path) -> None:
     finally:
         server.kill()
         server.communicate()
+
+
+def test_on_a_pulled_base_and_pushed(daemon: Daemon, context: Path, tmp_path: Path) -> None:
+    registry = Registry(daemon)
+    try:
+        registry.put(make_layout(tmp_path), "v1", "base:1")
+        name = f"{registry.host}/built:1"
+        dockerfile = f"FROM {registry.host}/base:1\nRUN echo new > /new && rm /data/kept/k\nENV X=1\n"
+        build(daemon, context, dockerfile, tag=name)
+        id = daemon.argosy("image", "inspect", name, "--format", "{{.Id}}", check=True).stdout
+        daemon.argosy("push", name, check=True)
+        assert len(json.loads(registry.inspect("built:1"))["Layers"]) == 3
+        daemon.argosy("rmi", "-f", name, check=True)
+        assert cat(daemon, name, "sh", "-c", "cat /new; ls /data/kept; echo $X") == "new\nmore\n1\n"
+        # All from the cache, it is the same image to the last bit.
+        assert cached(build(daemon, context, dockerfile, "--pull", tag=name)) == 1
+        assert daemon.argosy("image", "inspect", name, "--format", "{{.Id}}", check=True).stdout == id
+    finally:
+        registry.close()
 
 
 # -- through a bare gRPC client -----------------------------------------------------------------------------------
