@@ -69,8 +69,9 @@ def run(line: Sequence[str]) -> int:
     except HelpWanted:
         return _help(path, ["--help"])
     except UsageError as e:
-        words = " ".join(("argosy", *path))
-        sys.stderr.write(f"argosy: {e}\nSee '{words} --help'.\n")
+        hint = f"See '{' '.join(('argosy', *path))} --help'.\n" if e.see else ""
+        sys.stdout.flush()
+        sys.stderr.write(f"argosy: {e}\n{hint}")
         return e.code
     except errors.ArgosyError as e:
         sys.stdout.flush()

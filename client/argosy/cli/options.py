@@ -26,11 +26,12 @@ if TYPE_CHECKING:
 
 
 class UsageError(Exception):
-    """The command line is wrong. `code` is the exit code Docker gives for that."""
+    """The command line is wrong. `code` is the exit code Docker gives for that; `see` points to the help."""
 
-    def __init__(self, message: str, code: int = 125) -> None:
+    def __init__(self, message: str, code: int = 125, see: bool | None = None) -> None:
         super().__init__(message)
         self.code = code
+        self.see = code == 125 if see is None else see
 
 
 class Option:
@@ -236,7 +237,7 @@ class Command:
         takes_many = any(a.many for a in self.positional)
         needed = sum(1 for a in self.positional if not a.optional)
         if len(words) < needed or (not takes_many and len(words) > len(self.positional)):
-            raise UsageError(f'"argosy {self.name}" {self._arity(needed, takes_many)}', 1)
+            raise UsageError(f'"argosy {self.name}" {self._arity(needed, takes_many)}', 1, see=True)
         at = 0
         for argument in self.positional:
             if argument.many:

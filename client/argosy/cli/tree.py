@@ -185,13 +185,13 @@ def find(words: list[str]) -> tuple[tuple[str, ...], type[Command] | None, list[
     if first in TOP:
         return (first,), load(first, TOP[first]), rest
     if first not in GROUPS:
-        raise UsageError(f"'{first}' is not an argosy command.", 1)
+        raise UsageError(f"'{first}' is not an argosy command.", 1, see=True)
     table = GROUPS[first][1]
     if not rest or rest[0] in ("--help", "-h"):
         return (first,), None, []
     verb = _ALIASES.get((first, rest[0]), (first, rest[0]))[-1]
     if verb not in table:
-        raise UsageError(f"'{rest[0]}' is not a command of 'argosy {first}'.", 1)
+        raise UsageError(f"'{rest[0]}' is not a command of 'argosy {first}'.", 1, see=True)
     return (first, verb), load(f"{first} {verb}", table[verb]), rest[1:]
 
 
