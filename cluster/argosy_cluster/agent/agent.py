@@ -28,6 +28,8 @@ log = logging.getLogger("argosy.cluster")
 STARTS = 8
 """Tasks started at a time."""
 STOPS = 16
+PATIENCE = 60.0
+"""Seconds for stale tasks to stop before new ones begin all the same: a process may be stuck in the kernel for good."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,17 +166,23 @@ class Agent:
                 stopping.append(runner)
         if stale:
             log.info("removing tasks that are not this node's any more", extra={"facts": {"tasks": len(stale)}})
-        await asyncio.gather(*(self._remove(id) for id in stale), *(r.stopped() for r in stopping))
+        removals = [self._remove_soon(id) for id in stale]
+        stops = [asyncio.ensure_future(r.stopped()) for r in stopping]
+        if removals or stops:
+            _, stuck = await asyncio.wait([*removals, *stops], timeout=PATIENCE)
+            if stuck:
+                log.error("stale tasks do not stop: going on without", extra={"facts": {"tasks": len(stuck)}})
 
     def _add(self, entry: Entry, *, found: bool) -> None:
         runner = Runner(entry, self._executor, self._starts, self._note, found=found)
         self._runners[runner.id] = runner
         runner.start()
 
-    def _remove_soon(self, id: str) -> None:
+    def _remove_soon(self, id: str) -> asyncio.Task[None]:
         task = asyncio.create_task(self._remove(id), name=f"remove task {id}")
         self._removals.add(task)
         task.add_done_callback(self._removals.discard)
+        return task
 
     async def _remove(self, id: str) -> None:
         """Stops and removes a task's container, then forgets the task."""

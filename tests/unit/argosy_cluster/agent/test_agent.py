@@ -270,3 +270,12 @@ async def test_nothing_stays_when_the_node_leaves(node: Node) -> None:
     await node.start()
     assert node.agent is not None
     assert not node.agent.tasks
+
+
+async def test_only_root_reads_the_book(node: Node) -> None:
+    """It holds credentials for registries."""
+    node.manager.tell(told("a"), full=True)
+    await node.until(lambda: node.manager.state("a") is TaskState.RUNNING)
+    files = list(node.book.parent.glob("tasks.db*"))
+    assert len(files) > 1
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
