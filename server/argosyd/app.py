@@ -12,6 +12,7 @@ import sqlite3
 import uuid
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -80,6 +81,17 @@ class Room(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """The rooms that keep bytes."""
+
+    snapshots: OverlaySnapshotter
+    images: ImageService
+    api: ImagesServicer
+    cache: BuildCache
+    volumes: Volumes
+
+
 class Engine:
     """One daemon, whole. `start` and `close` once each."""
 
@@ -88,6 +100,7 @@ class Engine:
         self.config = config
         self._host = host
         self._stack = AsyncExitStack()
+        self._services: list[tuple[str, Registrar]] = []
 
     async def start(self) -> None:
         """Starts every room, then the API. Whatever was started is closed again when one fails."""
@@ -110,21 +123,55 @@ class Engine:
         self._stack.push_async_callback(database.close)
         events = EventBus()
         self._stack.callback(events.close)
-        services: list[tuple[str, Registrar]] = []
+        storage = await self._open_storage(database, events)
+        network = NetworkService(
+            database, events, config.run_dir, bridge=config.bridge, bip=config.bip,
+            pools=config.default_address_pools, dns=config.dns,
+        )  # fmt: skip
+        await self._open(network)
+        containers = Containers(
+            data_dir=config.data_dir, run_dir=config.run_dir, cgroup_parent=config.cgroup_parent,
+            runtime=config.runtime, database=database, events=events,
+            doors=Doors(storage.images, storage.snapshots, network, storage.volumes),
+        )  # fmt: skip
+        await self._open(containers)
+        containers_api = ContainersServicer(containers)
+        self._serve("Containers", lambda s: containers_pb2_grpc.add_ContainersServicer_to_server(containers_api, s))
+        networks_api = NetworksServicer(network, containers)
+        self._serve("Networks", lambda s: networks_pb2_grpc.add_NetworksServicer_to_server(networks_api, s))
+        builds = await self._open_builds(database, events, storage, network, containers)
+        late = LateServices(containers, storage.images, events, config.data_dir / "tasks.db")
+        cluster = await self._start_cluster(self._services, late)
+        pruners = Pruners(
+            containers=containers.prune, networks=networks_api.prune, volumes=storage.volumes.prune,
+            images=storage.api.prune, build_cache=builds.prune_flag,
+        )  # fmt: skip
+        census = Census(
+            container_states=containers.states,
+            components=containers.components,
+            images=lambda: len(storage.images.index),
+            membership=lambda: membership_of(cluster),
+            warnings=lambda: network.warnings,
+            usages=[storage.images.usage, containers.usage, storage.volumes.usage, builds.usage],
+        )
+        identity = Identity(await _engine_id(database), storage.snapshots.name, containers.runtime.name, self._host)
+        system = SystemServicer(config, identity, events, census, pruners)
+        self._serve("System", lambda s: system_pb2_grpc.add_SystemServicer_to_server(system, s))
+        await self._open(ApiServer(config, self._services, [ForwardInterceptor(cluster)]))
+        log.info("serving", extra={"facts": {"listen": ",".join(config.listeners)}})
 
-        # Rooms, each after those it needs: snapshots, images, network, volumes, containers, build, cluster.
+    def _serve(self, name: str, register: Registrar) -> None:
+        """One more service of the public API."""
+        self._services.append((f"argosy.v1.{name}", register))
 
-        host = self._host
+    async def _open_storage(self, database: Database, events: EventBus) -> Storage:
+        """Snapshots, images and volumes."""
+        config = self.config
         snapshots = OverlaySnapshotter(config.data_dir / "snapshots", database)
         await self._open(snapshots)
-        images = ImageService(
-            ContentStore(config.data_dir / "content"),
-            snapshots,
-            database,
-            events,
-            Platform("linux", host.architecture),
-            config.insecure_registries,
-        )
+        content = ContentStore(config.data_dir / "content")
+        platform = Platform("linux", self._host.architecture)
+        images = ImageService(content, snapshots, database, events, platform, config.insecure_registries)
         cache = BuildCache(database)
         await self._open(cache)
         # Before images start, since they begin by collecting what nobody keeps.
@@ -132,79 +179,23 @@ class Engine:
         await self._open(images)
         archiver = Archiver(images, events, config.data_dir / "scratch")
         images_api = ImagesServicer(images, Importer(images, events), archiver)
-        services.append(("argosy.v1.Images", lambda s: images_pb2_grpc.add_ImagesServicer_to_server(images_api, s)))
+        self._serve("Images", lambda s: images_pb2_grpc.add_ImagesServicer_to_server(images_api, s))
         volumes = Volumes(config.data_dir / "volumes", database, events)
         await self._open(volumes)
         volumes_api = VolumesServicer(volumes)
-        services.append(("argosy.v1.Volumes", lambda s: volumes_pb2_grpc.add_VolumesServicer_to_server(volumes_api, s)))
+        self._serve("Volumes", lambda s: volumes_pb2_grpc.add_VolumesServicer_to_server(volumes_api, s))
+        return Storage(snapshots, images, images_api, cache, volumes)
 
-        network = NetworkService(
-            database,
-            events,
-            config.run_dir,
-            bridge=config.bridge,
-            bip=config.bip,
-            pools=config.default_address_pools,
-            dns=config.dns,
-        )
-        await self._open(network)
-        containers = Containers(
-            data_dir=config.data_dir,
-            run_dir=config.run_dir,
-            cgroup_parent=config.cgroup_parent,
-            runtime=config.runtime,
-            database=database,
-            events=events,
-            doors=Doors(images, snapshots, network, volumes),
-        )
-        await self._open(containers)
-        containers_api = ContainersServicer(containers)
-        services.append(
-            (
-                "argosy.v1.Containers",
-                lambda s: containers_pb2_grpc.add_ContainersServicer_to_server(containers_api, s),
-            )
-        )
-
-        networks_api = NetworksServicer(network, containers)
-        services.append(
-            ("argosy.v1.Networks", lambda s: networks_pb2_grpc.add_NetworksServicer_to_server(networks_api, s))
-        )
-
-        shared = containers.shared
+    async def _open_builds(
+        self, database: Database, events: EventBus, storage: Storage, network: NetworkService, containers: Containers
+    ) -> Builds:
+        config, shared = self.config, containers.shared
         tools = Tools(containers.runtime, shared.cgroups, shared.host, network, config.run_dir, config.data_dir)
-        builds = Builds(database, events, images, snapshots, cache, tools)
+        builds = Builds(database, events, storage.images, storage.snapshots, storage.cache, tools)
         await self._open(builds)
         builds_api = BuildsServicer(builds)
-        services.append(("argosy.v1.Builds", lambda s: builds_pb2_grpc.add_BuildsServicer_to_server(builds_api, s)))
-
-        late = LateServices(containers, images, events, config.data_dir / "tasks.db")
-        cluster = await self._start_cluster(services, late)
-
-        identity = Identity(await _engine_id(database), "overlay", containers.runtime.name, host)
-        census = Census(
-            container_states=containers.states,
-            components=containers.components,
-            images=lambda: len(images.index),
-            membership=lambda: membership_of(cluster),
-            usages=[images.usage, containers.usage, volumes.usage, builds.usage],
-        )
-        system = SystemServicer(
-            config,
-            identity,
-            events,
-            census,
-            Pruners(
-                containers=containers.prune,
-                networks=networks_api.prune,
-                volumes=volumes.prune,
-                images=images_api.prune,
-                build_cache=builds.prune_flag,
-            ),
-        )
-        services.append(("argosy.v1.System", lambda s: system_pb2_grpc.add_SystemServicer_to_server(system, s)))
-        await self._open(ApiServer(config, services, [ForwardInterceptor(cluster)]))
-        log.info("serving", extra={"facts": {"listen": ",".join(config.listeners)}})
+        self._serve("Builds", lambda s: builds_pb2_grpc.add_BuildsServicer_to_server(builds_api, s))
+        return builds
 
     async def _start_cluster(self, services: list[tuple[str, Registrar]], late: LateServices) -> Cluster:
         """Takes this daemon's place in its cluster, if it has one, and serves what the cluster answers: on the public
