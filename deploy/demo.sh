@@ -17,25 +17,33 @@ show() { printf '  $ %s\n' "$*"; "$@" 2>&1 | sed 's/^/    /'; }
 stop() { [ -z "$1" ] || { kill "$1" 2>/dev/null && wait "$1" 2>/dev/null || true; }; }
 
 clean() {
-    trap - EXIT INT TERM
-    printf '\nputting everything back\n'
-    [ ! -e "$lab/lab.json" ] || deploy/lab/lab --state "$lab" down >/dev/null 2>&1 || true
-    if [ -n "$daemon_pid" ] && kill -0 "$daemon_pid" 2>/dev/null; then
-        mapfile -t ids < <(argosy ps -aq 2>/dev/null || true)
-        [ "${#ids[@]}" -eq 0 ] || argosy rm -f -v "${ids[@]}" >/dev/null 2>&1 || true
+    # Neither an impatient second ^C nor a closed terminal may stop this half-way.
+    trap - EXIT
+    trap '' INT TERM HUP PIPE
+    set +e
+    printf '\nputting everything back\n' 2>/dev/null
+    [ ! -e "$lab/lab.json" ] || deploy/lab/lab --state "$lab" down >/dev/null 2>&1
+    if [ -n "$daemon_pid" ]; then
+        # Containers outlive a daemon that was killed; only a daemon can end them in order.
+        argosy version >/dev/null 2>&1 || { stop "$daemon_pid"; start_daemon; }
+        mapfile -t ids < <(argosy ps -aq 2>/dev/null)
+        [ "${#ids[@]}" -eq 0 ] || argosy rm -f -v "${ids[@]}" >/dev/null 2>&1
     fi
     stop "$daemon_pid"
     stop "$registry_pid"
-    ip netns del "$space" 2>/dev/null || true
+    ip netns del "$space" 2>/dev/null
+    for tree in /sys/fs/cgroup /sys/fs/cgroup/*; do rmdir "$tree/$space" 2>/dev/null; done
     rm -rf "$base"
 }
 trap clean EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
+trap 'exit 129' HUP
 
 start_daemon() {
-    # Not through `inside`: the background process must be the daemon itself, to be killed by its pid.
-    nsenter --net="/run/netns/$space" argosyd --data-dir "$base/data" --run-dir "$base/run" --cgroup-parent "/$space" --name harbour \
+    # Not through `inside`: the background process must be the daemon itself, to be killed by its pid. In a session of
+    # its own, as ^C goes to everything in the terminal's: the daemon has to be there to clean up.
+    setsid nsenter --net="/run/netns/$space" argosyd --data-dir "$base/data" --run-dir "$base/run" --cgroup-parent "/$space" --name harbour \
         >>"$base/argosyd.log" 2>&1 &
     daemon_pid=$!
     for _ in $(seq 100); do
@@ -45,7 +53,7 @@ start_daemon() {
     done
     echo "argosyd did not start:" >&2
     cat "$base/argosyd.log" >&2
-    exit 1
+    return 1
 }
 
 ip netns add "$space"
@@ -58,7 +66,7 @@ say "2. A daemon, and a registry on loopback"
 start_daemon
 printf 'version: 0.1\nstorage: {filesystem: {rootdirectory: %s/registry}}\nhttp: {addr: "127.0.0.1:5000"}\n' "$base" \
     >"$base/registry.yml"
-nsenter --net="/run/netns/$space" docker-registry serve "$base/registry.yml" >"$base/registry.log" 2>&1 &
+setsid nsenter --net="/run/netns/$space" docker-registry serve "$base/registry.yml" >"$base/registry.log" 2>&1 &
 registry_pid=$!
 inside curl -s --retry 20 --retry-connrefused --retry-delay 1 http://127.0.0.1:5000/v2/ >/dev/null
 show argosy version
