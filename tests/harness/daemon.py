@@ -211,3 +211,8 @@ class Daemon:
                 self.kill()
             subprocess.run(["ip", "netns", "del", self.name], check=False)
             shutil.rmtree(self.base, ignore_errors=True)
+            # A daemon that hides a hierarchy from itself cannot remove what another one made there.
+            top = Path("/sys/fs/cgroup")
+            for parent in (*top.glob(f"*{self.cgroup_parent}"), *top.glob(self.cgroup_parent[1:])):
+                with contextlib.suppress(OSError):
+                    parent.rmdir()
