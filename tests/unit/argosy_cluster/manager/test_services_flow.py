@@ -9,8 +9,10 @@ import pytest
 from tests.bench.simulation import Simulation, place, service_of
 
 from argosy.errors import Aborted, AlreadyExists, Conflict, NotFound
+from argosy_cluster.codec import encode
 from argosy_cluster.manager.control import ServiceControl
 from argosy_cluster.manager.model import (
+    TASKS,
     FailureAction,
     Order,
     RestartCondition,
@@ -281,6 +283,36 @@ async def test_users_compare_and_swap(simulation: Simulation) -> None:
     assert back.spec.replicas == 1
     await control.remove("api")
     await control.create(spec, made)
+
+
+async def test_what_another_manager_wrote_is_taken_up(simulation: Simulation) -> None:
+    await create(simulation, template(restart=RestartPolicy(delay=0.0)), 2)
+    task = simulation.running()[0]
+    failed = replace(task, status=replace(task.status, state=TaskState.FAILED), version=0)
+    del simulation.nodes.actual[task.id]
+    await simulation.store.put(TASKS + task.id, encode(failed))
+    await simulation.advance(1)
+    assert len(simulation.running()) == 2
+    assert task.id not in {t.id for t in simulation.running()}
+
+
+async def test_a_write_that_somebody_else_s_overtook_is_thought_over_again(simulation: Simulation) -> None:
+    await create(simulation, template(restart=RestartPolicy(delay=0.0)), 2)
+    task = simulation.running()[0]
+    # Nobody has told the loop yet when it wants to write what the node reports.
+    await simulation.store.put(TASKS + task.id, encode(replace(task, desired=TaskState.SHUTDOWN, version=0)))
+    kept = simulation.orchestrator.submit(
+        task.node_id, [(task.id, replace(task.status, state=TaskState.FAILED, exit_code=7))]
+    )
+    simulation.orchestrator._inbox.clear()
+    await simulation.orchestrator.round()
+    assert not kept.done()
+    del simulation.nodes.actual[task.id]
+    await simulation.settle()
+    assert kept.done()
+    assert simulation.orchestrator.state.tasks[task.id].status.exit_code == 7
+    await simulation.advance(1)
+    assert len(simulation.running()) == 2
 
 
 async def test_many_tasks_are_placed_evenly() -> None:
