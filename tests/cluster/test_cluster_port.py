@@ -25,8 +25,6 @@ from argosy_cluster.parts import Member
 from argosy_cluster.transport.channels import open_channel
 from argosy_cluster.transport.roles import MANAGERS, NODES, MethodRoles
 
-NOW = time.time()
-
 
 class Probe:
     """A part with methods for managers, for nodes and for nobody."""
@@ -93,13 +91,13 @@ def issued(
     lot: Lot, manager: Cluster, node_id: str, role: NodeRole = NodeRole.WORKER, ttl: float = 60
 ) -> NodeCredentials:
     cluster_id = manager.membership.record.cluster_id
-    return credentials(lot.files("m"), PeerIdentity(node_id, role, cluster_id), NOW, ttl)
+    return credentials(lot.files("m"), PeerIdentity(node_id, role, cluster_id), time.time(), ttl)
 
 
 async def joiner(lot: Lot, manager: Cluster, role: NodeRole = NodeRole.WORKER) -> NodeCredentials:
-    authority = ca.Authority.of_secret(parse(await token(manager, role)).secret, NOW)
+    authority = ca.Authority.of_secret(parse(await token(manager, role)).secret, time.time())
     key = ca.new_key()
-    return NodeCredentials(lot.files("m").credentials().ca, authority.sign_joiner(key, NOW), key)
+    return NodeCredentials(lot.files("m").credentials().ca, authority.sign_joiner(key, time.time()), key)
 
 
 async def test_a_node_is_who_its_certificate_says(lot: Lot, manager: Cluster) -> None:
@@ -131,10 +129,10 @@ async def test_a_joiner_may_ask_for_a_certificate_and_nothing_else(lot: Lot, man
 
 async def test_a_token_makes_no_manager_out_of_a_certificate_that_says_so(lot: Lot, manager: Cluster) -> None:
     """Who knows a token's secret can sign any name; it stays a joiner."""
-    authority = ca.Authority.of_secret(parse(await token(manager)).secret, NOW)
+    authority = ca.Authority.of_secret(parse(await token(manager)).secret, time.time())
     key = ca.new_key()
     identity = PeerIdentity(manager.node_id, NodeRole.MANAGER, manager.membership.record.cluster_id)
-    forged = authority.issue(ca.make_request(key), identity, "127.0.0.1:1", NOW, 60)
+    forged = authority.issue(ca.make_request(key), identity, "127.0.0.1:1", time.time(), 60)
     proof = NodeCredentials(lot.files("m").credentials().ca, forged, key)
     assert await ask(manager, proof, "/test.Probe/Manager") == ("PERMISSION_DENIED", "ROLE_REFUSED")
 
@@ -199,10 +197,10 @@ async def test_a_rotated_token_ends_connections_made_with_it(lot: Lot, manager: 
 
 
 async def test_another_ca_s_certificate_is_refused(lot: Lot, manager: Cluster) -> None:
-    other = ca.Authority.create(manager.membership.record.cluster_id, NOW)
+    other = ca.Authority.create(manager.membership.record.cluster_id, time.time())
     key = ca.new_key()
     identity = PeerIdentity(manager.node_id, NodeRole.MANAGER, manager.membership.record.cluster_id)
-    certificate = other.issue(ca.make_request(key), identity, "127.0.0.1:1", NOW, 60)
+    certificate = other.issue(ca.make_request(key), identity, "127.0.0.1:1", time.time(), 60)
     proof = NodeCredentials(lot.files("m").credentials().ca, certificate, key)
     assert (await ask(manager, proof))[0] == "UNAVAILABLE"
 
@@ -227,7 +225,7 @@ async def test_a_node_that_never_was_is_refused(lot: Lot, manager: Cluster) -> N
 
 
 async def test_a_certificate_of_another_cluster_s_name_is_refused(lot: Lot, manager: Cluster) -> None:
-    proof = credentials(lot.files("m"), PeerIdentity(manager.node_id, NodeRole.WORKER, "other"), NOW, 60)
+    proof = credentials(lot.files("m"), PeerIdentity(manager.node_id, NodeRole.WORKER, "other"), time.time(), 60)
     assert await ask(manager, proof) == ("UNAUTHENTICATED", "NO_NODE")
 
 

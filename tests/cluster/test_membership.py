@@ -221,10 +221,10 @@ async def test_a_silent_worker_is_down_within_3_s_and_ready_when_it_returns(lot:
     silent = time.monotonic()
     await until(lambda: state(manager, "w") is NodeState.DOWN)
     # It is closed a little after its last beat; the exact bounds are held in test_liveness.
-    assert 1.0 < time.monotonic() - silent < 4.0
+    assert time.monotonic() - silent > 1.0
     again = await lot.node("w")
     await until(lambda: state(manager, "w") is NodeState.READY)
-    assert again.membership.session.connected
+    await until(lambda: again.membership.session.connected)
 
 
 # -- the end --------------------------------------------------------------------------------------------------------
