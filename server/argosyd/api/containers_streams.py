@@ -22,6 +22,9 @@ _STDOUT_STREAM = 2
 _EXIT_PATIENCE = 5.0
 """Seconds from the end of the output to the news of the exit; they come from the same monitor at once."""
 
+_REMOVAL_PATIENCE = 10.0
+"""Seconds that a client who started a container with auto_remove waits at most for the removal."""
+
 
 class Stdio(Protocol):
     """What an attached client and an exec have in common."""
@@ -119,6 +122,11 @@ class StreamCalls:
                 async for stream, data in session.output():
                     yield _attach_output(stream == _STDOUT_STREAM, data)
                 ended = await session.ended()
+            if start.start and cell.definition.spec.auto_remove:
+                # A script's next command must not find what this one promised to remove.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_REMOVAL_PATIENCE):
+                        await self._room.control.wait_removed(cell)
             yield pb.AttachResponse(exit=pb.Exit(code=ended.code, error=ended.error))
         finally:
             session.close()

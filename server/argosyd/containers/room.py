@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 
 
 class Containers:
-    """Holds the parts; each does its own thing. `start` restores, `resume` then applies restart policies."""
+    """Holds the parts; each does its own thing. `start` restores, then applies restart policies."""
 
     def __init__(
         self, *, data_dir: Path, run_dir: Path, cgroup_parent: str, runtime: str,
