@@ -104,7 +104,7 @@ def test_a_killed_daemon_loses_no_task_and_a_lost_node_s_tasks_run_elsewhere(
         assert containers(one) == there
         net.cut(two)
         # 3 s to notice and 5 s to run elsewhere.
-        eventually(lambda: web.running().total() == 6 and "two" not in web.running(), 8)
+        eventually(lambda: web.running().total() == 6 and "two" not in web.running(), 12)
         stale = containers(two)
         assert len(stale) == 2, "a node that is cut off keeps its tasks"
         net.mend(two)
@@ -177,8 +177,9 @@ def test_a_global_service_has_one_task_a_node_and_logs_come_from_all(three: tupl
 
 def test_an_update_that_fails_pauses_or_rolls_back(three: tuple[Daemon, Daemon, Daemon]) -> None:
     manager, *_ = three
+    # Without a delay the next slot's turn comes as soon as a task runs, however soon that ends.
     run(manager, "service", "create", "--name", "web", "--replicas", "3", "--restart-delay", "200ms",
-        "--rollback-monitor", "0s", *SLEEP)  # fmt: skip
+        "--rollback-monitor", "0s", "--update-delay", "2s", *SLEEP)  # fmt: skip
     with closing(Seer(manager, "web")) as web:
         said = fails(manager, "service", "update", "--args", "false", "web")
         assert "paused" in said
