@@ -20,6 +20,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 READY_TIMEOUT = 30.0
+SETTLE_TIMEOUT = 15.0
 
 
 def python_path() -> str:
@@ -190,6 +191,13 @@ class Daemon:
             "consoles": [p.name for p in self.run_dir.glob("conmon-term*")],
         }
         return {kind: things for kind, things in found.items() if things}
+
+    def left(self) -> dict[str, list[str]]:
+        """`leftovers` once things have settled: what --rm removes goes a moment after its client has its answer."""
+        deadline = time.monotonic() + SETTLE_TIMEOUT
+        while (found := self.leftovers()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return found
 
     def _active_snapshots(self) -> list[str]:
         with contextlib.closing(sqlite3.connect(f"file:{self.data_dir}/argosy.db?mode=ro", uri=True)) as database:

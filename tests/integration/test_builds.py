@@ -327,7 +327,7 @@ def test_kill_in_mid_build_leaves_nothing_and_loses_no_step(daemon: Daemon, cont
     daemon.kill()
     assert client.wait(timeout=30) == 1
     daemon.start()
-    assert daemon.leftovers() == {}
+    assert daemon.left() == {}
     assert cached(build(daemon, context, f"FROM busybox\n{marker}\nRUN true\n")) == 1
 
 
@@ -536,7 +536,7 @@ def test_kill_at_many_points(context: Path) -> None:
             daemon.kill()
             client.wait(timeout=30)
             daemon.start()
-            assert daemon.leftovers() == {}
+            assert daemon.left() == {}
             assert not [key for key in snapshots(daemon) if key.startswith("build-")]
         daemon.argosy("build", "-t", "x", "--network", "none", str(context), check=True)
         assert cat(daemon, "x", "cat", "/w/3") == "1\n2\n"

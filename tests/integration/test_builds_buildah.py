@@ -157,7 +157,7 @@ def daemon() -> Iterator[Daemon]:
     made = Daemon(label="build").start()
     try:
         yield made
-        assert made.leftovers() == {}
+        assert made.left() == {}
     finally:
         made.close()
 

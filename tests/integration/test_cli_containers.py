@@ -117,6 +117,7 @@ def test_run_gives_output_and_code(cli: CLI) -> None:
     assert cli("run", "--rm", "--network", "none", "busybox", "echo", "hi") == (0, "hi\n", "")
     line = "echo out; echo err >&2; exit 42"
     assert cli("run", "--rm", "--network", "none", "busybox", "sh", "-c", line) == (42, "out\n", "err\n")
+    assert cli.daemon.left() == {}
     assert cli.ok("ps", "-aq") == ""
 
 

@@ -26,7 +26,7 @@ def daemon(request: pytest.FixtureRequest) -> Iterator[Daemon]:
         made.start()
         made.import_busybox()
         yield made
-        assert made.leftovers() == {}
+        assert made.left() == {}
     finally:
         made.close()
 
@@ -78,7 +78,7 @@ async def test_commands_that_cannot_run(
     status = (await client.inspect(id)).status
     assert (status.exit_code, status.state) == (code, pb.CONTAINER_STATE_CREATED)
     await client.remove(id)
-    assert daemon.leftovers() == {}
+    assert daemon.left() == {}
 
 
 async def test_names_are_taken_once(client: Client) -> None:
@@ -574,7 +574,7 @@ async def test_a_port_is_held_by_one_and_free_again_at_once(client: Client, daem
     assert (await client.inspect(other)).status.state == pb.CONTAINER_STATE_CREATED
     await client.remove(other)
     await client.remove(holder)
-    assert daemon.leftovers() == {}
+    assert daemon.left() == {}
     # The exit is told before the port is given back; the next one waits for that instead of failing.
     for _ in range(5):
         assert (await client.run("true", network_mode="", ports=[port], auto_remove=True))[2] == 0

@@ -25,7 +25,7 @@ def daemon() -> Iterator[Daemon]:
         made.start()
         made.import_busybox()
         yield made
-        assert made.leftovers() == {}
+        assert made.left() == {}
     finally:
         made.close()
 
@@ -84,7 +84,7 @@ async def test_what_runs_goes_on_and_what_ends_is_known(daemon: Daemon) -> None:
         assert await client.wait(ticking) == 137
         for id in (ticking, ending, again, frozen):
             await client.remove(id)
-    assert daemon.leftovers() == {}
+    assert daemon.left() == {}
 
 
 async def test_what_was_frozen_for_a_moment_is_thawed(daemon: Daemon) -> None:
@@ -128,7 +128,7 @@ async def test_attach_and_exec_after_a_restart(daemon: Daemon) -> None:
         # The exec of before still runs, and goes with its container.
         assert b"sleep 77" in (await client.exec(id, "ps"))[0]
         await client.remove(id)
-    assert daemon.leftovers() == {}
+    assert daemon.left() == {}
 
 
 async def _endless_exec(id: str) -> AsyncIterator[pb.ExecRequest]:
@@ -175,7 +175,7 @@ async def test_a_stop_by_the_user_outlives_the_daemon(daemon: Daemon) -> None:
         assert (await state(client, stopped)).state == pb.CONTAINER_STATE_EXITED
         for id in (stopped, running):
             await client.remove(id)
-    assert daemon.leftovers() == {}
+    assert daemon.left() == {}
 
 
 async def test_a_container_keeps_its_runtime_whatever_the_daemon_chooses(daemon: Daemon) -> None:
@@ -195,7 +195,7 @@ async def test_a_container_keeps_its_runtime_whatever_the_daemon_chooses(daemon:
         for id in (named, own):
             await client.remove(id)
     daemon.restart()
-    assert daemon.leftovers() == {}
+    assert daemon.left() == {}
 
 
 async def test_a_monitor_that_is_killed_takes_its_container_along(daemon: Daemon) -> None:
@@ -205,7 +205,7 @@ async def test_a_monitor_that_is_killed_takes_its_container_along(daemon: Daemon
         assert await asyncio.wait_for(client.wait(id), 10) == 137
         assert "monitor" in (await state(client, id)).error
         await client.remove(id)
-    assert daemon.leftovers() == {}
+    assert daemon.left() == {}
 
 
 async def test_after_a_boot_policies_are_applied_and_the_rest_has_ended(daemon: Daemon) -> None:
@@ -236,7 +236,7 @@ async def test_after_a_boot_policies_are_applied_and_the_rest_has_ended(daemon: 
         assert (await client.exec(kept, "true"))[2] == 0
         for id in (kept, plain):
             await client.remove(id)
-    assert daemon.leftovers() == {}
+    assert daemon.left() == {}
 
 
 # Milliseconds after the request is sent: before, during and after each step of making, starting and removing.

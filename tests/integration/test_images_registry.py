@@ -23,7 +23,7 @@ def daemon() -> Iterator[Daemon]:
     try:
         made.start()
         yield made
-        assert made.leftovers() == {}
+        assert made.left() == {}
     finally:
         made.close()
 

@@ -25,7 +25,7 @@ def daemon() -> Iterator[Daemon]:
         made.start()
         made.import_busybox()
         yield made
-        assert made.leftovers() == {}
+        assert made.left() == {}
     finally:
         made.close()
         outside.remove()
