@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from argosy.errors import InvalidArgument
 from argosy.v1 import nodes_pb2, services_pb2_grpc
 from argosy.v1 import services_pb2 as pb
-from argosy_cluster.manager.model import Mode, Service, Task, Template
+from argosy_cluster.manager.model import Mode, Service, Task, TaskState, Template
 from argosyd.api import service_convert as convert
 from argosyd.api.service_logs import ServiceLogs
 from argosyd.cluster.images import Located
@@ -18,6 +18,9 @@ from argosyd.containers import names
 
 SERVICE_KEYS = frozenset({"id", "name", "label", "mode"})
 TASK_KEYS = frozenset({"id", "name", "node", "desired-state"})
+
+WATCHED = 500
+"""Tasks in one message of `Watch`."""
 
 UNRESOLVED = (
     "image {0} is on no node of the cluster: each node will pull {0} from its registry by itself, "
@@ -116,7 +119,7 @@ class ServicesServicer(services_pb2_grpc.ServicesServicer):
             progress = control.progress(service)
             response = pb.WatchServiceResponse(
                 status=convert.status_message(service, progress),
-                tasks=self._task_messages(t for t in control.tasks(service) if t.live),
+                tasks=self._task_messages(_shown(control.tasks(service))),
                 converged=progress.converged,
             )
             if response != last:
@@ -131,6 +134,13 @@ class ServicesServicer(services_pb2_grpc.ServicesServicer):
         service = self._room.control.find(request.service)
         async for response in ServiceLogs(self._room, service, request).read():
             yield response
+
+
+def _shown(tasks: Iterable[Task]) -> Sequence[Task]:
+    """What `Watch` tells of: a message stays small however large the service is."""
+    wanted = [t for t in tasks if t.live]
+    wanted.sort(key=lambda t: t.status.state is TaskState.RUNNING)
+    return wanted[:WATCHED]
 
 
 def task_messages(room: ServiceRoom, tasks: Iterable[Task]) -> list[nodes_pb2.Task]:
