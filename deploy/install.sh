@@ -17,7 +17,7 @@ uninstall() {
     rm -f "$unit" "$bin/argosy" "$bin/argosyd" $completions
     rm -rf "$prefix" /usr/local/share/doc/argosy
     if has_systemd; then systemctl daemon-reload; fi
-    if [ "${1:-}" = --purge ]; then rm -rf /var/lib/argosy; fi
+    if [ "${1:-}" = --purge ]; then rm -rf /var/lib/argosy; groupdel argosy 2>/dev/null || true; fi
     echo "argosy is uninstalled$([ "${1:-}" = --purge ] && echo '' || echo '; its data is still in /var/lib/argosy')"
 }
 
