@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
 
 import pytest
+from tests.harness.daemon import python_path
 
 from argosy.errors import DataLoss
 from argosy_cluster.clock import ManualClock
@@ -119,7 +121,14 @@ async def test_what_was_told_survives_kill_9(tmp_path: Path) -> None:
         """
     )
     path = tmp_path / "state.db"
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", program, str(path), stdout=subprocess.PIPE)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        program,
+        str(path),
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": python_path()},
+    )
     assert process.stdout is not None
     told = [await process.stdout.readline() for _ in range(150)]
     process.kill()
