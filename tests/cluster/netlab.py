@@ -37,6 +37,10 @@ class Net:
 
     def close(self) -> None:
         """Ends every daemon, then takes the switch away."""
+        # The manager first: nobody is left then to replace tasks while containers are taken away.
+        for daemon in self.daemons:
+            if daemon.process is not None and daemon.process.poll() is None:
+                daemon.argosy("cluster", "leave", "--force")
         with contextlib.ExitStack() as stack:
             stack.callback(self._switch.remove)
             for daemon in self.daemons:
