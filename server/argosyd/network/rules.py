@@ -75,9 +75,9 @@ _CHAINS = """
   chain forward {
     type filter hook forward priority filter; policy accept;
     ct state established,related accept
-    ct status dnat accept
     iifname . oifname @same accept
     iifname @internal drop
+    ct status dnat accept
     oifname @bridges drop
   }
 """
