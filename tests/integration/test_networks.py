@@ -170,6 +170,7 @@ def test_names_and_aliases_on_a_network_of_ones_own(containers: Daemon) -> None:
     address = run(containers, "inspect", "-f", "{{.NetworkSettings.Networks.shop.IPAddress}}", "db")
     for name in ("db", "data", run(containers, "ps", "-q", "--filter", "name=db")):
         assert address in run(containers, "run", "--rm", "--network", "shop", "busybox", "nslookup", name)
+    assert address in run(containers, "run", "--rm", "--network", "shop", "busybox", "nslookup", "db.shop")
     assert "db.shop" in run(containers, "run", "--rm", "--network", "shop", "busybox", "nslookup", address)
     run(containers, "rename", "db", "store")
     assert address in run(containers, "run", "--rm", "--network", "shop", "busybox", "nslookup", "store")
@@ -214,6 +215,39 @@ def test_several_networks_from_the_start(containers: Daemon) -> None:
     assert "10.46.0." in shown
 
 
+def test_an_internal_network_does_not_reach_published_ports(containers: Daemon) -> None:
+    run(containers, "network", "create", "--internal", "--subnet", "10.48.0.0/24", "cell")
+    run(containers, "run", "-d", "-p", "8083:80", "busybox", *serve("outside"))
+    assert fetch(containers, "http://10.99.0.1:8083/") == "outside\n"
+    run(containers, "network", "create", "--subnet", "10.49.0.0/24", "free")
+    for network, gateway, reached in (("free", "10.49.0.1", "outside\n"), ("cell", "10.48.0.1", "")):
+        run(containers, "run", "-d", "--name", f"in-{network}", "--network", network, "busybox", "sleep", "100")
+        pid = run(containers, "inspect", "-f", "{{.State.Pid}}", f"in-{network}")
+        asked = ["nsenter", "-n", "-t", pid, "curl", "-s", "--max-time", "2", f"http://{gateway}:8083/"]
+        assert subprocess.run(asked, capture_output=True, text=True, check=False).stdout == reached, network
+
+
+def test_ports_follow_the_network_with_a_way_out(containers: Daemon) -> None:
+    run(containers, "network", "create", "--internal", "inner")
+    run(containers, "network", "create", "outer")
+    options = ("--network", "inner", "-p", "8084:80")
+    run(containers, "run", "-d", "--name", "moving", *options, "busybox", *serve("moved"))
+    run(containers, "network", "connect", "outer", "moving")
+    assert fetch(containers, "http://127.0.0.1:8084/") == "moved\n"
+    run(containers, "network", "disconnect", "outer", "moving")
+    assert "8084" not in containers.inside("nft", "list", "ruleset").stdout
+    run(containers, "network", "connect", "outer", "moving")
+    assert fetch(containers, "http://127.0.0.1:8084/") == "moved\n"
+    run(containers, "rm", "-f", "moving")
+    assert "8084" not in containers.inside("nft", "list", "ruleset").stdout
+
+
+def test_the_mtu_of_a_network_is_the_containers_too(containers: Daemon) -> None:
+    run(containers, "network", "create", "-o", "com.docker.network.driver.mtu=1400", "narrow")
+    shown = run(containers, "run", "--rm", "--network", "narrow", "busybox", "cat", "/sys/class/net/eth0/mtu")
+    assert shown == "1400"
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -221,6 +255,7 @@ def test_several_networks_from_the_start(containers: Daemon) -> None:
         (("--subnet", "172.17.5.0/24"), "of network bridge"),
         (("--subnet", "10.1.0.0/33"), "invalid subnet"),
         (("--subnet", "10.1.0.0/24", "--gateway", "10.2.0.1"), "not within subnet"),
+        (("-o", "com.docker.network.bridge.name=no;such"), "bridge name 'no;such' is taken, or not"),
         (("--driver", "macvlan"), "network driver 'macvlan' is not there"),
     ],
 )
@@ -266,6 +301,19 @@ def test_kill_9_leaves_networks_standing_and_names_answered_again(containers: Da
     run(containers, "rm", "-f", "kk")
     assert time.monotonic() - began < 30
     run(containers, "network", "rm", "kept")
+
+
+def test_a_restart_plugs_in_what_is_gone(containers: Daemon) -> None:
+    run(containers, "network", "create", "-o", "com.docker.network.bridge.name=torn0", "torn")
+    run(containers, "run", "-d", "--name", "tt", "--network", "torn", "-p", "8091:80", "busybox", *serve("mended"))
+    run(containers, "run", "-d", "--name", "uu", "--network", "torn", "-p", "8092:80", "busybox", *serve("mended"))
+    pid = run(containers, "inspect", "-f", "{{.State.Pid}}", "uu")
+    containers.kill()
+    subprocess.run(["nsenter", "-n", "-t", pid, "ip", "link", "del", "eth0"], check=True)
+    containers.inside("ip", "link", "del", "torn0")
+    containers.start()
+    for port in (8091, 8092):
+        assert fetch(containers, f"http://127.0.0.1:{port}/") == "mended\n"
 
 
 def test_host_and_none_and_another_containers(containers: Daemon) -> None:

@@ -11,9 +11,11 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from argosy.errors import AlreadyExists, Conflict, InvalidArgument, NotFound
+from pyroute2.netlink.exceptions import NetlinkError
+
+from argosy.errors import AlreadyExists, ArgosyError, Conflict, InvalidArgument, NotFound
 from argosyd.network import files, ipam, rules
-from argosyd.network.catalog import DEFAULT, Catalog, bridge_of, plan_of
+from argosyd.network.catalog import DEFAULT, Catalog, bridge_of, mtu_of, plan_of
 from argosyd.network.dns.names import Names
 from argosyd.network.dns.resolver import ContainerResolver
 from argosyd.network.kernel import Interface, Kernel
@@ -57,9 +59,20 @@ class Attachments:
                 continue
             self._remember(attached)
             self._ports.hold_again(attached.request.container_id, attached.ports)
+            await self._kernel.run(lambda a=attached: self._mend(a))  # type: ignore[misc]
         await self._kernel.run(lambda: self._kernel.firewall(self._whole_ruleset()))
         for attached in self._attached.values():
             await self._start_resolver(attached)
+
+    def _mend(self, attached: Attached) -> None:
+        """Plugs in again what is recorded and gone: cut in the middle of a change, or taken by somebody else."""
+        for plugged in attached.plugged:
+            try:
+                if not self._kernel.rejoin(plugged.host_name, self._bridge(plugged)):
+                    self._plug(attached, plugged)
+            except (NetlinkError, OSError, ArgosyError) as error:
+                facts = {"container": attached.request.name, "network": plugged.status.network, "error": str(error)}
+                log.warning("cannot plug in again", extra={"facts": facts})
 
     def _whole_ruleset(self) -> str:
         bridges = [bridge_of(n) for n in self._catalog.bridges()]
@@ -81,8 +94,9 @@ class Attachments:
     def _note(self, request: AttachRequest, status: EndpointStatus) -> None:
         address = IPv4Address(status.ipv4_address)
         self._used[status.network_id].add(address)
-        names = (request.name, request.container_id[:12], *status.aliases)
-        self._names.add(status.network_id, request.container_id, address, names, f"{request.name}.{status.network}")
+        canonical = f"{request.name}.{status.network}"
+        names = (request.name, request.container_id[:12], *status.aliases, canonical)
+        self._names.add(status.network_id, request.container_id, address, names, canonical)
 
     def _unnote(self, container_id: str, status: EndpointStatus) -> None:
         self._used[status.network_id].discard(IPv4Address(status.ipv4_address))
@@ -238,27 +252,31 @@ class Attachments:
         )
         return Plugged(status, f"veth{endpoint_id[:10]}", name)
 
-    def _interface(self, plugged: Plugged, *, default_route: bool) -> Interface:
+    def _bridge(self, plugged: Plugged) -> str:
+        return self._catalog.find(plugged.status.network_id).bridge
+
+    def _plug(self, attached: Attached, plugged: Plugged) -> None:
+        """Joins one network; the first with a way out gives the default route."""
         status = plugged.status
-        return Interface(
+        routed = next((p for p in attached.plugged if p.status.gateway), None)
+        interface = Interface(
             host_name=plugged.host_name,
             name=plugged.name,
-            bridge=self._catalog.find(status.network_id).bridge,
+            bridge=self._bridge(plugged),
             address=status.ipv4_address,
             prefix=status.ipv4_prefix,
             mac=status.mac_address,
-            gateway=status.gateway if default_route else "",
+            gateway=status.gateway if routed == plugged else "",
+            mtu=mtu_of(self._catalog.find(status.network_id)),
         )
+        self._kernel.plug(Path(attached.namespace), interface)
+        if attached.ports:
+            self._kernel.reflect(plugged.host_name)
 
     def _build(self, attached: Attached) -> None:
-        pin = Path(attached.namespace)
-        self._kernel.make_namespace(pin, attached.request.sysctls)
-        routed = False
+        self._kernel.make_namespace(Path(attached.namespace), attached.request.sysctls)
         for plugged in attached.plugged:
-            self._kernel.plug(pin, self._interface(plugged, default_route=not routed))
-            routed = routed or bool(plugged.status.gateway)
-            if attached.ports:
-                self._kernel.reflect(plugged.host_name)
+            self._plug(attached, plugged)
         self._kernel.firewall(rules.publish(self._catalog.table, _publications(attached)))
 
     async def _start_resolver(self, attached: Attached) -> None:
@@ -300,12 +318,16 @@ class Attachments:
         self._attached.pop(container_id, None)
 
     def _unplug_all(self, attached: Attached) -> None:
-        for publication in _publications(attached):
-            self._kernel.forget(rules.unpublish(self._catalog.table, [publication]))
+        self._close_ports(_publications(attached))
         for plugged in attached.plugged:
             self._kernel.unplug(plugged.host_name)
         if attached.owns_namespace:
             self._kernel.drop_namespace(Path(attached.namespace))
+
+    def _close_ports(self, publications: Sequence[Publication]) -> None:
+        # One by one: a port that is closed already must not keep the others open.
+        for publication in publications:
+            self._kernel.forget(rules.unpublish(self._catalog.table, [publication]))
 
     # -- changing -----------------------------------------------------------------------------------------------
 
@@ -333,10 +355,11 @@ class Attachments:
         grown = replace(attached, plugged=(*attached.plugged, plugged))
         self._remember(grown)
         await self._store.put_attachment(grown, "attached")
-        routed = any(p.status.gateway for p in attached.plugged)
-        interface = self._interface(plugged, default_route=not routed)
+        # The first network with a way out opens the ports that had none to go by.
+        opening = [p for p in _publications(grown) if p not in _publications(attached)]
         try:
-            await self._kernel.run(lambda: self._kernel.plug(Path(grown.namespace), interface))
+            await self._kernel.run(lambda: self._plug(grown, plugged))
+            await self._kernel.run(lambda: self._kernel.firewall(rules.publish(self._catalog.table, opening)))
         except BaseException:
             await asyncio.shield(self._unplug_one(grown, plugged))
             raise
@@ -345,16 +368,16 @@ class Attachments:
 
     async def _unplug_one(self, attached: Attached, plugged: Plugged) -> None:
         container_id = attached.request.container_id
-        closing = _publications(attached) if attached.plugged[0] == plugged else []
         rest = replace(attached, plugged=tuple(p for p in attached.plugged if p != plugged))
-        await self._kernel.run(lambda: self._kernel.forget(rules.unpublish(self._catalog.table, closing)))
+        # Ports lead to the first address with a way out, which need not be the first of all.
+        opening = _publications(rest)
+        closing = [p for p in _publications(attached) if p not in opening]
+        await self._kernel.run(lambda: self._close_ports(closing))
         await self._kernel.run(lambda: self._kernel.unplug(plugged.host_name))
         self._unnote(container_id, plugged.status)
         self._attached[container_id] = rest
-        if closing and rest.plugged:
-            await self._kernel.run(
-                lambda: self._kernel.firewall(rules.publish(self._catalog.table, _publications(rest)))
-            )
+        if closing and opening:
+            await self._kernel.run(lambda: self._kernel.firewall(rules.publish(self._catalog.table, opening)))
         gateway = next((p.status.gateway for p in rest.plugged if p.status.gateway), "")
         if plugged.status.gateway and gateway:
             await self._kernel.run(lambda: self._kernel.set_gateway(Path(rest.namespace), gateway))

@@ -22,6 +22,7 @@ DEFAULT = "bridge"
 PREDEFINED = ("bridge", "host", "none")
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 _BRIDGE_NAME, _MTU = "com.docker.network.bridge.name", "com.docker.network.driver.mtu"
+_INTERFACE = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,14}")
 _MASQUERADE = "com.docker.network.bridge.enable_ip_masquerade"
 
 
@@ -35,6 +36,12 @@ def bridge_of(network: Network) -> Bridge:
     """A network as the firewall sees it."""
     masquerade = network.spec.options.get(_MASQUERADE, "true").lower() != "false"
     return Bridge(network.bridge, network.spec.ipam[0].subnet, network.spec.internal, masquerade)
+
+
+def mtu_of(network: Network) -> int:
+    """Bytes of the largest packet on a network, as its option says; 0 for the kernel's default."""
+    text = network.spec.options.get(_MTU, "")
+    return int(text) if text.isdigit() else 0
 
 
 class Catalog:
@@ -82,10 +89,7 @@ class Catalog:
 
     def _ensure(self, network: Network) -> None:
         plan = plan_of(network)
-        mtu = network.spec.options.get(_MTU, "")
-        self._kernel.ensure_bridge(
-            network.bridge, str(plan.gateway), plan.subnet.prefixlen, int(mtu) if mtu.isdigit() else 0
-        )
+        self._kernel.ensure_bridge(network.bridge, str(plan.gateway), plan.subnet.prefixlen, mtu_of(network))
 
     # -- asking -------------------------------------------------------------------------------------------------
 
@@ -174,9 +178,12 @@ class Catalog:
         plan = ipam.plan(wish, subnet)
         network_id = secrets.token_hex(32)
         bridge = spec.options.get(_BRIDGE_NAME) or f"br-{network_id[:12]}"
-        if len(bridge) > 15 or "/" in bridge or bridge in names:
+        # The name also stands in the firewall's commands, so no more than plain characters.
+        if not _INTERFACE.fullmatch(bridge) or bridge in names:
             raise InvalidArgument(
-                f"bridge name {bridge!r} is taken, or longer than 15 characters", kind="network", id=bridge
+                f"bridge name {bridge!r} is taken, or not 1 to 15 letters, digits, '_', '.' and '-'",
+                kind="network",
+                id=bridge,
             )
         filled = replace(spec, ipam=(plan.to_config(wish),))
         return Network(network_id, Timestamp(time.time_ns()), filled, bridge=bridge)

@@ -47,6 +47,7 @@ class Interface:
     prefix: int
     mac: str
     gateway: str = ""
+    mtu: int = 0
 
 
 def _check(result: int, what: str) -> None:
@@ -209,6 +210,7 @@ class Kernel:
             raise Unavailable(
                 f"bridge {interface.bridge} is gone: restart argosyd", kind="network", id=interface.bridge
             )
+        mtu = {"mtu": interface.mtu} if interface.mtu else {}
         descriptor = os.open(pin, os.O_RDONLY | os.O_CLOEXEC)
         try:
             self._route.link(
@@ -217,7 +219,8 @@ class Kernel:
                 kind="veth",
                 master=bridge,
                 state="up",
-                peer={"ifname": interface.name, "net_ns_fd": descriptor, "address": interface.mac},
+                peer={"ifname": interface.name, "net_ns_fd": descriptor, "address": interface.mac, **mtu},
+                **mtu,
             )
         finally:
             os.close(descriptor)
@@ -227,6 +230,15 @@ class Kernel:
             inner.link("set", index=index, state="up")
             if interface.gateway:
                 inner.route("replace", dst="default", gateway=interface.gateway)
+
+    def rejoin(self, host_name: str, bridge: str) -> bool:
+        """Puts a veth pair that is there on its bridge again; false when the pair is gone."""
+        index, master = self._index(host_name), self._index(bridge)
+        if index is None:
+            return False
+        if master is not None:
+            self._route.link("set", index=index, master=master, state="up")
+        return True
 
     def reflect(self, host_name: str) -> None:
         """Lets the bridge send back where a frame came from: a container reaches itself by its published port."""
