@@ -36,6 +36,15 @@ class Globals(Command):
 def main() -> None:
     """The entry point. Ends the process without the interpreter's own clean-up, which nothing here needs."""
     _proto.prefer_core()
+    for fd in (0, 1, 2):
+        # One that is closed would be handed to the next socket, which would then be read as standard input.
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stdout is None or sys.stderr is None:
+        sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (for the process's life)
+        sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     if sys.stdout.encoding != "utf-8":
         # A locale without "…" must not break a table.
         for stream in (sys.stdout, sys.stderr):

@@ -155,6 +155,8 @@ class Session:
         """Whether more input may come, and whether the person detached."""
         try:
             data = os.read(0, _READ)
+        except BlockingIOError:
+            return True, False
         except OSError:
             data = b""
         if not data:
