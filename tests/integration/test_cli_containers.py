@@ -146,6 +146,17 @@ def test_standard_input_ends(cli: CLI) -> None:
     assert cli.ok("run", "--rm", "--network", "none", "busybox", "cat", stdin=b"unseen") == ""
 
 
+def test_closed_streams_are_not_mistaken_for_others(cli: CLI) -> None:
+    line = f"{sys.executable} -m argosy run -i --rm --network none busybox"
+    for script, out in (
+        (f"{line} cat <&-", b""),
+        (f"{line} echo x 2>&-", b"x\n"),
+        (f"{line} echo x >&- </dev/null", b""),
+    ):
+        done = subprocess.run(["sh", "-c", script], env=cli.environment, capture_output=True, timeout=TIMEOUT)
+        assert (done.returncode, done.stdout) == (0, out)
+
+
 def test_much_goes_through_both_ways(cli: CLI) -> None:
     data = os.urandom(1 << 20) * 24
     code, out = 0, b""
