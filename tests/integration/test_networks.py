@@ -227,6 +227,24 @@ def test_an_internal_network_does_not_reach_published_ports(containers: Daemon) 
         assert subprocess.run(asked, capture_output=True, text=True, check=False).stdout == reached, network
 
 
+def test_an_internal_network_does_not_leak_questions(containers: Daemon) -> None:
+    run(containers, "network", "create", "--internal", "sealed")
+    run(containers, "network", "create", "open")
+    for network, leaks in (("open", True), ("sealed", False)):
+        options = ("--network", network, "--dns", "10.99.0.2")
+        run(containers, "run", "-d", "--name", f"on-{network}", *options, "busybox", "sleep", "100")
+        pid = run(containers, "inspect", "-f", "{{.State.Pid}}", f"on-{network}")
+        out = f"--net=/run/netns/{containers.name}-out"
+        listen = ["nsenter", out, "timeout", "20", "socat", "-u", "UDP-RECV:53", "STDOUT"]
+        with subprocess.Popen(listen, stdout=subprocess.PIPE) as listener:
+            ask = ["nsenter", "-n", "-t", pid, "dig", "+time=1", "+tries=4", "@127.0.0.11", "secret.example"]
+            said = subprocess.run(ask, capture_output=True, text=True, check=False).stdout
+            listener.terminate()
+            heard = listener.communicate()[0]
+        assert (b"secret" in heard) is leaks, network
+        assert ("SERVFAIL" in said) is not leaks, said
+
+
 def test_ports_follow_the_network_with_a_way_out(containers: Daemon) -> None:
     run(containers, "network", "create", "--internal", "inner")
     run(containers, "network", "create", "outer")

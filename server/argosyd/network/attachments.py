@@ -291,7 +291,13 @@ class Attachments:
             log.warning("no resolver", extra={"facts": {"container": request.name, "error": str(error)}})
             return
         upstream = files.upstream(files.host_resolv_conf(), self._dns, request.dns)
-        resolver = ContainerResolver(request.container_id, self._names, lambda: upstream)
+
+        def reachable() -> Sequence[str]:
+            # Questions are asked from the host: for a container without a way out they would be one.
+            now = self._attached.get(request.container_id)
+            return upstream if now and any(p.status.gateway for p in now.plugged) else ()
+
+        resolver = ContainerResolver(request.container_id, self._names, reachable)
         await resolver.start(udp, tcp)
         self._resolvers[request.container_id] = resolver
 
