@@ -118,6 +118,8 @@ set -e; cd "$1"
 mkdir -p bin etc dev data/old data/kept tmp 'odd name' empty
 cp /bin/busybox bin/; for a in sh cat ls true sleep httpd; do ln -s busybox bin/$a; done
 echo root:x:0:0:root:/root:/bin/sh > etc/passwd
+# Two images made within a second must not share a layer: tests of downloads need one that is not there yet.
+cat /proc/sys/kernel/random/uuid > etc/unique
 echo gone > etc/gone; echo a > data/old/a; echo k > data/kept/k
 ln bin/busybox bin/hard; ln -s /etc/passwd etc/absolute; ln -s ../etc 'odd name/up'
 mkfifo data/fifo; mknod dev/null c 1 3; mknod dev/loop7 b 7 7

@@ -71,7 +71,7 @@ def test_a_pulled_tree_equals_what_umoci_unpacks(
     )
     daemon.argosy("rm", id, check=True)
     ours, theirs = describe(exported), describe(tmp_path / "theirs/rootfs")
-    assert len(theirs) == 27
+    assert len(theirs) == 28
     assert sorted(ours) == sorted(theirs)
     assert ours == theirs
 
