@@ -127,7 +127,8 @@ class _Splitter:
                     self._warnings.append(f"{self._file}:{number}: empty continuation line")
                     continue
             column = 1
-            if not line._starts:
+            # The first words may stand on a later line: what continues may begin with nothing.
+            if not line.text:
                 column += len(raw) - len(raw.lstrip())
                 raw = raw.lstrip()
             match = continued.search(raw)

@@ -119,6 +119,12 @@ FRAGMENTS = st.sampled_from(
 )  # fmt: skip
 
 
+def test_an_instruction_may_begin_after_an_empty_continued_line() -> None:
+    (found,) = parse("\\\n\t FROM scratch").instructions
+    assert (found.keyword, found.text) == ("FROM", "scratch")
+    assert (found.place.line, found.place.column) == (2, 3)
+
+
 @settings(max_examples=400, deadline=None)
 @given(st.lists(FRAGMENTS, max_size=40).map("".join) | st.text(max_size=200))
 def test_noise_is_read_or_refused_with_a_line(text: str) -> None:
