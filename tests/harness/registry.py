@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
 
-from tests.harness.daemon import Daemon
+from tests.harness.daemon import REPOSITORY, Daemon
+from tests.harness.tokens import ISSUER, SERVICE, make_authority
 
 READY_TIMEOUT = 20.0
 
@@ -16,13 +18,19 @@ READY_TIMEOUT = 20.0
 class Registry:
     """Serves on 127.0.0.1:PORT inside a daemon's namespace."""
 
-    def __init__(self, daemon: Daemon, port: int = 5000, *, user: str = "", password: str = "") -> None:
+    def __init__(
+        self, daemon: Daemon, port: int = 5000, *, user: str = "", password: str = "", tokens: int = 0
+    ) -> None:
+        """With a user it asks for name and password; with `tokens`, the port of a token service, for its tokens."""
         self._namespace = daemon.name
         self.port = port
         self.base = Path(tempfile.mkdtemp(prefix="argosy-registry-"))
         self.credentials = f"{user}:{password}" if user else ""
         auth = ""
-        if user:
+        self._tokens: subprocess.Popen[bytes] | None = None
+        if tokens:
+            auth = self._token_service(tokens, user, password)
+        elif user:
             made = subprocess.run(["htpasswd", "-Bbn", user, password], capture_output=True, text=True, check=True)
             (self.base / "htpasswd").write_text(made.stdout)
             auth = f"auth: {{htpasswd: {{realm: test, path: {self.base}/htpasswd}}}}\n"
@@ -44,6 +52,28 @@ class Registry:
                 stderr=log,
             )
         self._wait()
+
+    def _token_service(self, port: int, user: str, password: str) -> str:
+        make_authority(self.base)
+        script = str(REPOSITORY / "tests/harness/tokens.py")
+        self._tokens = subprocess.Popen(
+            [
+                "nsenter",
+                f"--net=/run/netns/{self._namespace}",
+                sys.executable,
+                script,
+                str(port),
+                str(self.base),
+                user,
+                password,
+            ],
+            stdout=subprocess.PIPE,
+        )
+        assert self._tokens.stdout is not None
+        assert self._tokens.stdout.readline() == b"serving\n"
+        realm = f'"http://127.0.0.1:{port}/token"'
+        bundle = f"{self.base}/token.crt"
+        return f"auth: {{token: {{realm: {realm}, service: {SERVICE}, issuer: {ISSUER}, rootcertbundle: {bundle}}}}}\n"
 
     def _wait(self) -> None:
         deadline = time.monotonic() + READY_TIMEOUT
@@ -91,6 +121,9 @@ class Registry:
         """Ends it and removes what it held."""
         self._process.terminate()
         self._process.wait(timeout=10)
+        if self._tokens is not None:
+            self._tokens.kill()
+            self._tokens.communicate()
         shutil.rmtree(self.base, ignore_errors=True)
 
 

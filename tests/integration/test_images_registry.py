@@ -129,6 +129,23 @@ def test_credentials(daemon: Daemon, layout: Path, tmp_path: Path, monkeypatch: 
         registry.close()
 
 
+def test_tokens(daemon: Daemon, layout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A registry that sends clients to a token service, as Docker Hub does: strangers pull, the user pushes too."""
+    registry = Registry(daemon, 5003, user="ann", password="secret", tokens=5004)
+    try:
+        monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+        registry.put(layout, "v1", "public:1")
+        daemon.argosy("pull", f"{registry.host}/public:1", check=True)
+        daemon.argosy("tag", f"{registry.host}/public:1", f"{registry.host}/mine:1", check=True)
+        assert "refuses access" in _fails(daemon, "push", f"{registry.host}/mine:1")
+        pair = {"auth": "YW5uOnNlY3JldA=="}
+        (tmp_path / "config.json").write_text(json.dumps({"auths": {registry.host: pair}}))
+        daemon.argosy("push", f"{registry.host}/mine:1", check=True)
+        assert json.loads(registry.inspect("mine:1"))["Os"] == "linux"
+    finally:
+        registry.close()
+
+
 def _flip(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 0xFF
