@@ -1,0 +1,182 @@
+"""A container's tree with all that is mounted in it, as the container would see it, while it does not run.
+
+The mounts stand in a mount namespace that nothing else is in and that has nothing else in it; whoever holds the view
+holds them, and they are gone with it. So nothing has to be unmounted, and no other mount is held up.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import stat
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from argosyd.trees.root import Root
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+# <sched.h>, <linux/mount.h>; the numbers of the newer calls are the same on every architecture.
+_CLONE_NEWNS = 0x00020000
+_MS_REC, _MS_PRIVATE, _MNT_DETACH = 0x4000, 0x40000, 2
+_SYS_OPEN_TREE, _SYS_MOVE_MOUNT, _SYS_MOUNT_SETATTR = 428, 429, 442
+_OPEN_TREE_CLONE, _AT_RECURSIVE, _AT_EMPTY_PATH, _AT_FDCWD = 1, 0x8000, 0x1000, -100
+_MOVE_FROM_FD, _MOVE_TO_FD = 0x04, 0x40
+_MOUNT_ATTR_RDONLY = 1
+
+
+class _MountAttr(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_uint64) for name in ("set", "clear", "propagation", "userns_fd")]
+
+
+@dataclass(frozen=True, slots=True)
+class ViewMount:
+    """What lies at `target`, a path of the view: `source` on the host, which the engine or the user named."""
+
+    source: str
+    target: str
+    read_only: bool = False
+
+
+def _check(result: int, what: str) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")
+    return result
+
+
+def clone_mount(path: str, *, recursive: bool = True) -> int:
+    """A mount of its own, attached nowhere, of what lies at a path (open_tree(2)). OSError."""
+    flags = _OPEN_TREE_CLONE | os.O_CLOEXEC | (_AT_RECURSIVE if recursive else 0)
+    return _check(_LIBC.syscall(_SYS_OPEN_TREE, _AT_FDCWD, os.fsencode(path), flags), f"cannot open {path}")
+
+
+def clone_held(fd: int) -> int:
+    """The same of what a descriptor holds, so that no path is looked up again."""
+    flags = _OPEN_TREE_CLONE | os.O_CLOEXEC | _AT_EMPTY_PATH
+    return _check(_LIBC.syscall(_SYS_OPEN_TREE, fd, b"", flags), "cannot open a held tree")
+
+
+def attach(mount: int, target: int) -> None:
+    """Mounts what `clone_mount` gave on what `target` holds (move_mount(2)). OSError."""
+    flags = _MOVE_FROM_FD | _MOVE_TO_FD
+    _check(_LIBC.syscall(_SYS_MOVE_MOUNT, mount, b"", target, b"", flags), "cannot mount")
+
+
+def pin(fd: int, place: str) -> None:
+    """Binds what a descriptor holds on a path of the engine's own, which can then be named to a runtime: whatever
+    happens to the path by which it was found. OSError; unmount `place` afterwards."""
+    mount = clone_held(fd)
+    try:
+        target = os.open(place, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            attach(mount, target)
+        finally:
+            os.close(target)
+    finally:
+        os.close(mount)
+
+
+class View(Root):
+    """The root of such a tree. Close it."""
+
+    def __init__(self, fd: int, namespace: int) -> None:
+        super().__init__(fd)
+        self._namespace = namespace
+
+    def close(self) -> None:
+        """Lets go of it, and so of its mounts."""
+        super().close()
+        if self._namespace >= 0:
+            os.close(self._namespace)
+            self._namespace = -1
+
+
+def open_view(root: str, mounts: Sequence[ViewMount], *, read_only: bool = False) -> View:
+    """The tree at `root`, a path of the engine's own, with mounts in it. Places that are missing are made, as at a
+    start; a mount whose source is gone is left out. `read_only`: the tree itself. Blocking, some ms. OSError."""
+    outcome: list[View | BaseException] = []
+
+    def work() -> None:
+        try:
+            outcome.append(_build(root, mounts, read_only))
+        except BaseException as error:
+            outcome.append(error)
+
+    # A thread of its own: it never comes back from the namespace that it enters.
+    thread = threading.Thread(target=work, name="view")
+    thread.start()
+    thread.join()
+    found = outcome[0]
+    if isinstance(found, BaseException):
+        raise found
+    return found
+
+
+def _build(root: str, mounts: Sequence[ViewMount], read_only: bool) -> View:
+    _check(_LIBC.unshare(_CLONE_NEWNS), "cannot make a mount namespace")
+    _check(_LIBC.mount(None, b"/", None, ctypes.c_ulong(_MS_REC | _MS_PRIVATE), None), "cannot make mounts private")
+    namespace = os.open("/proc/thread-self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    held: list[tuple[int, ViewMount]] = []
+    top = -1
+    try:
+        top = clone_mount(root, recursive=False)
+        for mount in sorted(mounts, key=lambda m: m.target.count("/")):
+            try:
+                held.append((clone_mount(mount.source), mount))
+            except FileNotFoundError:
+                continue
+        _enter(top, root)
+        with Root(os.dup(top)) as tree:
+            for fd, mount in held:
+                _mount_in(tree, fd, mount)
+        if read_only:
+            _set_read_only(top)
+        return View(os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC), os.dup(namespace))
+    finally:
+        for fd in (namespace, top, *(fd for fd, _ in held)):
+            if fd >= 0:
+                os.close(fd)
+
+
+def _enter(top: int, root: str) -> None:
+    """Makes a mount the thread's root and takes every other one away (pivot_root(2), "pivot_root(".", ".")")."""
+    place = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        attach(top, place)
+    finally:
+        os.close(place)
+    os.fchdir(top)
+    if _LIBC.syscall(_pivot_root_number(), b".", b".") == 0:
+        _check(_LIBC.umount2(b".", _MNT_DETACH), "cannot leave the old root")
+        os.chdir("/")
+    elif ctypes.get_errno() == errno.EINVAL:
+        # A host that runs from its initial ramfs; the other mounts stay for as long as the view does.
+        os.chroot(".")
+    else:
+        _check(-1, "cannot change the root")
+
+
+def _pivot_root_number() -> int:
+    return 155 if os.uname().machine in ("x86_64", "amd64") else 41
+
+
+def _mount_in(tree: Root, fd: int, mount: ViewMount) -> None:
+    if mount.read_only:
+        _set_read_only(fd, recursive=True)
+    make = tree.make_directories if stat.S_ISDIR(os.fstat(fd).st_mode) else tree.make_file
+    target = make(mount.target)
+    try:
+        attach(fd, target)
+    finally:
+        os.close(target)
+
+
+def _set_read_only(fd: int, *, recursive: bool = False) -> None:
+    attributes = _MountAttr(set=_MOUNT_ATTR_RDONLY)
+    flags = _AT_EMPTY_PATH | (_AT_RECURSIVE if recursive else 0)
+    size = ctypes.sizeof(attributes)
+    _check(
+        _LIBC.syscall(_SYS_MOUNT_SETATTR, fd, b"", flags, ctypes.byref(attributes), size), "cannot make it read-only"
+    )
