@@ -59,6 +59,7 @@ from argosyd.images.content import ContentStore
 from argosyd.images.importer import Importer
 from argosyd.images.manifest import Platform
 from argosyd.images.service import ImageService
+from argosyd.leftovers import Leftovers
 from argosyd.member import OWN_LINKS, EngineFacts, membership_of, public_part
 from argosyd.network.service import NetworkService
 from argosyd.snapshots.overlay import OverlaySnapshotter
@@ -101,6 +102,7 @@ class Engine:
         self._host = host
         self._stack = AsyncExitStack()
         self._services: list[tuple[str, Registrar]] = []
+        self._leftovers = Leftovers()
 
     async def start(self) -> None:
         """Starts every room, then the API. Whatever was started is closed again when one fails."""
@@ -144,15 +146,15 @@ class Engine:
         cluster = await self._start_cluster(self._services, late)
         pruners = Pruners(
             containers=containers.prune, networks=networks_api.prune, volumes=storage.volumes.prune,
-            images=storage.api.prune, build_cache=builds.prune_flag,
+            images=storage.api.prune, build_cache=builds.prune_flag, leftovers=self._leftovers.retry,
         )  # fmt: skip
         census = Census(
             container_states=containers.states,
             components=containers.components,
             images=lambda: len(storage.images.index),
             membership=lambda: membership_of(cluster),
-            warnings=lambda: network.warnings,
-            usages=[storage.images.usage, containers.usage, storage.volumes.usage, builds.usage],
+            warnings=lambda: [*network.warnings, *self._leftovers.warnings],
+            usages=[storage.images.usage, containers.usage, storage.volumes.usage, builds.usage, self._leftovers.usage],
         )
         identity = Identity(await _engine_id(database), storage.snapshots.name, containers.runtime.name, self._host)
         system = SystemServicer(config, identity, events, census, pruners)
@@ -167,7 +169,7 @@ class Engine:
     async def _open_storage(self, database: Database, events: EventBus) -> Storage:
         """Snapshots, images and volumes."""
         config = self.config
-        snapshots = OverlaySnapshotter(config.data_dir / "snapshots", database)
+        snapshots = OverlaySnapshotter(config.data_dir / "snapshots", database, self._leftovers)
         await self._open(snapshots)
         content = ContentStore(config.data_dir / "content")
         platform = Platform("linux", self._host.architecture)

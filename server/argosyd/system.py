@@ -46,7 +46,8 @@ class Census:
     components: Callable[[], Mapping[str, str]] = dict
     """Programs in use and their versions."""
     warnings: Callable[[], Sequence[str]] = tuple
-    usages: Sequence[Callable[[], Awaitable[Usage]]] = ()
+    usages: Sequence[Callable[[], Awaitable[Usage | None]]] = ()
+    """None is left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,10 @@ async def prune_nothing(*_: object) -> Pruned:
     return Pruned()
 
 
+async def retry_nothing() -> None:
+    """Where nothing is set aside."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pruners:
     """How each room takes away what nothing uses, in the order in which `system prune` asks them."""
@@ -78,3 +83,5 @@ class Pruners:
     images: Callable[[bool, PruneFilters], Awaitable[Pruned]] = prune_nothing
     """The flag takes away every unused image, not dangling ones alone."""
     build_cache: Callable[[bool], Awaitable[Pruned]] = prune_nothing
+    leftovers: Callable[[], Awaitable[None]] = retry_nothing
+    """Tries again to remove what could not be removed before."""

@@ -10,11 +10,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from tests.harness.attack import immutable, make_deep, swapping
 
 from argosy.errors import AlreadyExists, Conflict, NotFound
 from argosyd.snapshots.model import Change, ChangeKind, Snapshotter
 from argosyd.snapshots.overlay import OverlaySnapshotter
 from argosyd.state.database import Database
+from argosyd.trees.remove import remove
 
 FACTORIES = {"overlay": OverlaySnapshotter}
 
@@ -29,6 +31,8 @@ async def snapshotter(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIt
         await made.unmount(key)
     await made.close()
     await database.close()
+    # What takes the directory away later cannot remove trees as deep as these.
+    remove(tmp_path / "snapshots")
 
 
 async def _base(path: Path) -> None:
@@ -214,3 +218,110 @@ async def test_a_name_that_is_taken_takes_the_children_over(snapshotter: Snapsho
         assert (view / "new").exists()
     with pytest.raises(NotFound):
         await snapshotter.rename("temporary", "sha256:c")
+
+
+DEEP = 3000
+
+
+async def test_a_tree_deeper_than_any_path_has_its_whole_life(snapshotter: Snapshotter) -> None:
+    async def fill(path: Path) -> None:
+        make_deep(path / "base", DEEP)
+
+    await snapshotter.commit("sha256:a", "", fill)
+    await snapshotter.prepare("c", "sha256:a")
+    root = await snapshotter.mount("c")
+    before = (await snapshotter.usage("c")).inodes
+    make_deep(root / "mine", DEEP)
+    fd = os.open(root / "base", os.O_RDONLY)
+    for _ in range(DEEP):
+        below = os.open("d", os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = below
+    os.unlink("file", dir_fd=fd)
+    os.close(fd)
+    assert (await snapshotter.usage("c")).inodes - before == 2 * (DEEP + 2)
+    changes = await snapshotter.changes("c")
+    assert Change(ChangeKind.DELETED, "/base" + "/d" * DEEP + "/file") in changes
+    assert Change(ChangeKind.ADDED, "/mine" + "/d" * DEEP + "/file") in changes
+    assert Change(ChangeKind.MODIFIED, "/base" + "/d" * DEEP) in changes
+    names = (await _tar(snapshotter, "c")).getnames()
+    assert "base" + "/d" * DEEP + "/.wh.file" in names
+    assert "mine" + "/d" * DEEP + "/file" in names
+    await snapshotter.commit_active("c", "sha256:b")
+    await snapshotter.remove("sha256:b")
+    await snapshotter.remove("sha256:a")
+    assert await snapshotter.list() == {}
+
+
+async def test_paths_that_cannot_be_told_are_one_error(snapshotter: Snapshotter) -> None:
+    await snapshotter.prepare("c", "")
+    make_deep(await snapshotter.mount("c") / "t", 400, "d" * 255)
+    with pytest.raises(OSError, match="too deep"):
+        await snapshotter.changes("c")
+    await snapshotter.remove("c")
+    assert await snapshotter.list() == {}
+
+
+async def test_links_of_the_layers_lead_nobody_out(snapshotter: Snapshotter, tmp_path: Path) -> None:
+    host = tmp_path / "host"
+    host.mkdir()
+    (host / "secret").write_text("host")
+
+    async def fill(path: Path) -> None:
+        (path / "link").symlink_to(host)
+        (path / "file").symlink_to(host / "secret")
+
+    await snapshotter.commit("sha256:a", "", fill)
+    await snapshotter.prepare("c", "sha256:a")
+    root = await snapshotter.mount("c")
+    (root / "link").unlink()
+    (root / "link").mkdir()
+    (root / "link/secret").symlink_to(host / "secret")
+    # Through the link below there is a "secret"; in the tree below there is none.
+    assert await snapshotter.changes("c") == [
+        Change(ChangeKind.MODIFIED, "/link"),
+        Change(ChangeKind.ADDED, "/link/secret"),
+    ]
+    tar = await _tar(snapshotter, "c")
+    assert tar.getmember("link/secret").issym()
+    await snapshotter.remove("c")
+    await snapshotter.remove("sha256:a")
+    assert (host / "secret").read_text() == "host"
+
+
+async def test_what_is_swapped_meanwhile_leads_nobody_out(snapshotter: Snapshotter, tmp_path: Path) -> None:
+    host = tmp_path / "host"
+    host.mkdir()
+    (host / "secret").write_text("host")
+    await snapshotter.prepare("c", "")
+    root = await snapshotter.mount("c")
+    (root / "dir").mkdir()
+    (root / "dir/own").write_text("own")
+    (root / "link").symlink_to(host)
+    with swapping(root / "dir", root / "link"):
+        for _ in range(100):
+            assert not [n for n in (await _tar(snapshotter, "c")).getnames() if "secret" in n]
+            assert not [c for c in await snapshotter.changes("c") if "secret" in c.path]
+            await snapshotter.usage("c")
+        await snapshotter.remove("c")
+    assert (host / "secret").read_text() == "host"
+    assert await snapshotter.list() == {}
+
+
+async def test_what_cannot_be_removed_does_not_keep_its_name_nor_its_parent(snapshotter: Snapshotter) -> None:
+    held: list[Path] = []
+
+    async def fill(path: Path) -> None:
+        (path / "stuck").write_text("x")
+        held.append(path / "stuck")
+
+    await snapshotter.commit("sha256:a", "", _base)
+    await snapshotter.commit("sha256:b", "sha256:a", fill)
+    with immutable(held[0]):
+        await snapshotter.remove("sha256:b")
+        assert held[0].exists()
+        assert await snapshotter.list() == {"sha256:a": ""}
+        await snapshotter.commit("sha256:b", "sha256:a", _base)
+        await snapshotter.remove("sha256:b")
+        await snapshotter.remove("sha256:a")
+        assert await snapshotter.list() == {}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,6 +21,10 @@ while True:
 """
 
 
+# ioctl_iflags(2), <linux/fs.h>
+_GET_FLAGS, _SET_FLAGS, _IMMUTABLE = 0x80086601, 0x40086602, 0x10
+
+
 @contextlib.contextmanager
 def swapping(one: Path, other: Path) -> Iterator[None]:
     """Exchanges two names all the while (renameat2(2), RENAME_EXCHANGE), from a process of its own."""
@@ -32,6 +38,20 @@ def swapping(one: Path, other: Path) -> Iterator[None]:
         process.kill()
         process.wait()
         process.stdout.close()
+
+
+@contextlib.contextmanager
+def immutable(path: Path) -> Iterator[None]:
+    """Nobody may write to or remove a file, root neither (chattr(1), +i)."""
+    # By descriptor: the path may mean nothing at the end.
+    fd = os.open(path, os.O_RDONLY)
+    before = struct.unpack("l", fcntl.ioctl(fd, _GET_FLAGS, struct.pack("l", 0)))[0]
+    fcntl.ioctl(fd, _SET_FLAGS, struct.pack("l", before | _IMMUTABLE))
+    try:
+        yield
+    finally:
+        fcntl.ioctl(fd, _SET_FLAGS, struct.pack("l", before))
+        os.close(fd)
 
 
 def make_deep(top: Path, levels: int, name: str = "d") -> None:

@@ -125,7 +125,7 @@ class SystemServicer(system_pb2_grpc.SystemServicer):
     async def DiskUsage(self, request: system_pb2.DiskUsageRequest, context: Any) -> system_pb2.DiskUsageResponse:
         """See the proto."""
         usages = await asyncio.gather(*(ask() for ask in self._census.usages))
-        return system_pb2.DiskUsageResponse(usages=[to_proto(u, system_pb2.Usage) for u in usages])
+        return system_pb2.DiskUsageResponse(usages=[to_proto(u, system_pb2.Usage) for u in usages if u is not None])
 
     async def Prune(self, request: system_pb2.PruneRequest, context: Any) -> system_pb2.PruneResponse:
         """See the proto: containers first, so that what they alone used goes too."""
@@ -146,6 +146,7 @@ class SystemServicer(system_pb2_grpc.SystemServicer):
             volumes = await pruners.volumes(filters)
             response.volumes.extend(volumes.deleted)
             response.space_reclaimed += volumes.space_reclaimed
+        await pruners.leftovers()
         return response
 
 

@@ -22,7 +22,7 @@ from argosy.errors import ArgosyError, DataLoss, InvalidArgument, ResourceExhaus
 from argosyd.host.facts import find_program
 from argosyd.images.compression import decompress
 from argosyd.images.tarscan import TarScanner
-from argosyd.snapshots.layertar import OPAQUE_XATTR
+from argosyd.trees.archive import OPAQUE_XATTR
 
 _PIPE_SIZE = 1 << 20
 

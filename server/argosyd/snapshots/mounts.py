@@ -107,13 +107,15 @@ def unmount(target: Path) -> None:
 
 def mounted_below(root: Path, mountinfo: Path = Path("/proc/self/mountinfo")) -> list[Path]:
     """Mount points at or below `root`, the deepest first (proc_pid_mountinfo(5))."""
-    points = (_unescape(line.split(" ", 5)[4]) for line in mountinfo.read_text().splitlines())
+    # Bytes, and lines by "\n" alone: a mount point is named by whoever made it.
+    lines = mountinfo.read_bytes().split(b"\n")
+    points = (os.fsdecode(_unescape(line.split(b" ", 5)[4])) for line in lines if line)
     found = [Path(p) for p in points if Path(p).is_relative_to(root)]
     return sorted(found, key=lambda p: len(p.parts), reverse=True)
 
 
-def _unescape(text: str) -> str:
-    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
+def _unescape(text: bytes) -> bytes:
+    return re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8) & 0xFF]), text)
 
 
 def syncfs(descriptor: int) -> None:

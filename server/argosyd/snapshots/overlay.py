@@ -7,9 +7,7 @@ upper directory of an overlay is a layer as it stands, so `commit_active` rename
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
-import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -18,7 +16,8 @@ from itertools import count
 from pathlib import Path
 
 from argosy.errors import AlreadyExists, Conflict, NotFound, Unsupported
-from argosyd.snapshots import layertar, mounts
+from argosyd.leftovers import Leftovers
+from argosyd.snapshots import disk, mounts
 from argosyd.snapshots.model import Change, SnapshotUsage
 from argosyd.state.database import Database
 
@@ -43,9 +42,10 @@ class OverlaySnapshotter:
 
     name = "overlay"
 
-    def __init__(self, root: Path, database: Database) -> None:
+    def __init__(self, root: Path, database: Database, leftovers: Leftovers | None = None) -> None:
         self._root = root
         self._database = database
+        self._leftovers = leftovers or Leftovers()
         self._records: dict[str, _Record] = {}
         self._children: dict[str, int] = {}
         self._numbers = count(1)
@@ -73,19 +73,28 @@ class OverlaySnapshotter:
         await self._database.write(
             lambda c: c.executemany("DELETE FROM snapshots WHERE key = ?", [(k,) for k in lost]), durable=True
         )
-        await asyncio.to_thread(self._sweep)
+        for path, error in await asyncio.to_thread(self._sweep):
+            await self._set_aside("a former snapshot", path, error)
 
-    def _sweep(self) -> None:
-        known = {str(r.number) for r in self._records.values()}
+    def _sweep(self) -> list[tuple[Path, OSError]]:
+        """Takes away mounts and directories that no record knows; tells what stays all the same."""
+        known = {str(r.number) for r in self._records.values()} | {self._empty.name}
         by_path = {self._directory(r) / "merged": r.key for r in self._records.values()}
         for point in mounts.mounted_below(self._root):
             if point in by_path:
                 self._mounted.add(by_path[point])
             else:
-                mounts.unmount(point)
-        for entry in os.scandir(self._root):
-            if entry.name != "empty" and entry.name not in known:
-                shutil.rmtree(entry.path)
+                disk.unmount(point)
+        failed = []
+        for name in os.listdir(self._root):
+            if name not in known:
+                try:
+                    disk.remove_tree(self._root / name)
+                except OSError as error:
+                    failed.append((self._root / name, error))
+                    if name.isdecimal():
+                        self._numbers = count(max(next(self._numbers), int(name) + 1))
+        return failed
 
     async def close(self) -> None:
         """Mounts of running containers stay."""
@@ -93,7 +102,7 @@ class OverlaySnapshotter:
     async def sync(self) -> None:
         """Makes what was committed survive a power cut. Until then `start` after a reboot throws it away."""
         keys = [(r.key,) for r in self._records.values() if r.kind == COMMITTED]
-        await asyncio.to_thread(_sync_filesystem, self._root)
+        await asyncio.to_thread(disk.sync_filesystem, self._root)
         await self._database.write(
             lambda c: c.executemany("UPDATE snapshots SET boot = '' WHERE key = ? AND kind = 'committed'", keys),
             durable=True,
@@ -191,10 +200,11 @@ class OverlaySnapshotter:
         place = self._root / f"view-{next(self._views)}"
         place.mkdir()
         try:
-            await asyncio.to_thread(mounts.mount_overlay, place, layers)
+            # In no thread: a thread would go on mounting for a caller that was cancelled.
+            mounts.mount_overlay(place, layers)
             yield place
         finally:
-            await asyncio.to_thread(_unmount_and_remove, place)
+            await asyncio.shield(asyncio.to_thread(disk.unmount_and_remove, place))
 
     # -- active -------------------------------------------------------------------------------------------------
 
@@ -264,7 +274,7 @@ class OverlaySnapshotter:
         record.key, record.kind = chain_id, COMMITTED
         self._records[chain_id] = record
         directory = self._directory(record)
-        await asyncio.to_thread(_remove_leftovers, directory)
+        await asyncio.to_thread(disk.remove_leftovers, directory)
 
     async def rename(self, key: str, chain_id: str) -> bool:
         """See `Snapshotter.rename`. Memory changes before the first await, so that no `prepare` sees it half done."""
@@ -292,7 +302,7 @@ class OverlaySnapshotter:
 
     async def diff(self, key: str) -> AsyncIterator[bytes]:
         """See `Snapshotter.diff`."""
-        pieces = layertar.write_tar(self._directory(self._get(key)) / "fs")
+        pieces = disk.read_layer(self._directory(self._get(key)) / "fs")
         while (piece := await asyncio.to_thread(next, pieces, b"")) != b"":
             yield piece
 
@@ -300,11 +310,11 @@ class OverlaySnapshotter:
         """See `Snapshotter.changes`."""
         record = self._get(key)
         async with self.view(record.parent) as below:
-            return await asyncio.to_thread(layertar.changes, self._directory(record) / "fs", below)
+            return await asyncio.to_thread(disk.compare, self._directory(record) / "fs", below)
 
     async def usage(self, key: str) -> SnapshotUsage:
         """See `Snapshotter.usage`."""
-        return await asyncio.to_thread(_measure, self._directory(self._get(key)) / "fs")
+        return await asyncio.to_thread(disk.usage, self._directory(self._get(key)) / "fs")
 
     # -- removal ------------------------------------------------------------------------------------------------
 
@@ -321,57 +331,31 @@ class OverlaySnapshotter:
         await self._discard(record)
 
     async def _discard(self, record: _Record) -> None:
-        await asyncio.to_thread(_remove_tree, self._directory(record))
-        await self._database.write(lambda c: c.execute("DELETE FROM snapshots WHERE key = ?", (record.key,)))
+        directory = self._directory(record)
+        try:
+            await asyncio.to_thread(disk.remove_tree, directory)
+        except OSError as error:
+            await self._set_aside(f"snapshot {record.key}", directory, error)
+        else:
+            await self._database.write(lambda c: c.execute("DELETE FROM snapshots WHERE number = ?", (record.number,)))
         self._forget(record)
+
+    async def _set_aside(self, what: str, directory: Path, error: OSError) -> None:
+        """Keeps in the record what could not be removed, under a name of its own: the former one is free again."""
+        number = int(directory.name) if directory.name.isdecimal() else None
+        if number is not None:
+            row = (f"aside/{number}", number, "", REMOVING, "")
+            # "OR REPLACE" is about the number too.
+            await self._database.write(
+                lambda c: c.execute("INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?, ?)", row)
+            )
+
+        async def retry() -> None:
+            await asyncio.to_thread(disk.remove_tree, directory)
+            await self._database.write(lambda c: c.execute("DELETE FROM snapshots WHERE number = ?", (number,)))
+
+        self._leftovers.add(what, directory, error, retry)
 
     async def list(self) -> dict[str, str]:
         """See `Snapshotter.list`."""
         return {r.key: r.parent for r in self._records.values()}
-
-
-def _sync_filesystem(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        mounts.syncfs(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _unmount_and_remove(place: Path) -> None:
-    mounts.unmount(place)
-    place.rmdir()
-
-
-def _remove_leftovers(directory: Path) -> None:
-    for name in ("work", "merged"):
-        shutil.rmtree(directory / name, ignore_errors=True)
-
-
-def _remove_tree(directory: Path) -> None:
-    try:
-        shutil.rmtree(directory)
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        if error.errno != errno.EBUSY:
-            raise
-        # Something is still mounted inside; a lazy unmount frees it.
-        for point in mounts.mounted_below(directory):
-            mounts.unmount(point)
-        shutil.rmtree(directory)
-
-
-def _measure(tree: Path) -> SnapshotUsage:
-    seen: set[tuple[int, int]] = set()
-    size = 0
-    pending = [os.fspath(tree)]
-    while pending:
-        for entry in os.scandir(pending.pop()):
-            info = entry.stat(follow_symlinks=False)
-            if (info.st_dev, info.st_ino) not in seen:
-                seen.add((info.st_dev, info.st_ino))
-                size += info.st_blocks * 512
-            if entry.is_dir(follow_symlinks=False):
-                pending.append(entry.path)
-    return SnapshotUsage(size, len(seen))

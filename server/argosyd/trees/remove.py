@@ -6,7 +6,7 @@ import errno
 import itertools
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from argosyd.trees.openat import open_directory
@@ -18,8 +18,8 @@ _DEEPEST = 64
 def remove(path: Path | str) -> None:
     """Removes an entry that the engine named, with all below it; nothing when it is not there. Blocking.
 
-    The directory that it lies in must be the engine's own. OSError; EBUSY when something is mounted in it, which is
-    then left as it is.
+    The directory that it lies in must be the engine's own. All goes that can; OSError is why the first of what stays
+    does: EBUSY when something is mounted in it, which is then left as it is, EPERM for what chattr(1) made immutable.
     """
     above, name = os.path.split(os.fspath(path))
     directory = os.open(above or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -49,39 +49,69 @@ def empty(top: int) -> None:
     """Removes all that lies in a directory and leaves itself. `top` is an O_RDONLY descriptor. OSError as `remove`."""
     spare = itertools.count()
     # Each pass leaves at the top what lay too deep, so the tree is shallower by what is gone.
-    while _pass(top, spare):
-        pass
+    while True:
+        sweep = _Pass(top, spare)
+        sweep.run()
+        if not sweep.moved:
+            break
+    if sweep.failure is not None:
+        raise sweep.failure
 
 
-def _pass(top: int, spare: Iterator[int]) -> bool:
-    """One round: removes what is at most `_DEEPEST` levels deep, moves up what is deeper. Whether anything was moved."""
-    moved = False
-    levels = [(os.scandir(top), top, "")]
-    try:
-        while levels:
-            entries, fd, name = levels[-1]
-            entry = next(entries, None)
-            if entry is None:
+class _Pass:
+    """One round: removes what is at most `_DEEPEST` levels deep, moves up what is deeper."""
+
+    def __init__(self, top: int, spare: Iterator[int]) -> None:
+        self._top = top
+        self._spare = spare
+        self.moved = False
+        self.failure: OSError | None = None
+        """Why the first entry stays that stays."""
+
+    def run(self) -> None:
+        levels = [(os.scandir(self._top), self._top, "")]
+        try:
+            while levels:
+                entries, fd, name = levels[-1]
+                entry = next(entries, None)
+                if entry is None:
+                    entries.close()
+                    levels.pop()
+                    if levels:
+                        os.close(fd)
+                        self._try(os.rmdir, name, levels[-1][1])
+                elif not entry.is_dir(follow_symlinks=False):
+                    self._try(os.unlink, entry.name, fd)
+                elif len(levels) >= _DEEPEST:
+                    self._try(self._move_up, entry.name, fd)
+                elif (below := self._open(fd, entry.name)) is not None:
+                    levels.append((_list(below), below, entry.name))
+        finally:
+            for entries, fd, _ in levels:
                 entries.close()
-                levels.pop()
-                if levels:
+                if fd != self._top:
                     os.close(fd)
-                    _rmdir(levels[-1][1], name)
-                continue
-            if not entry.is_dir(follow_symlinks=False):
-                _unlink(fd, entry.name)
-            elif len(levels) < _DEEPEST:
-                below = _enter(fd, entry.name)
-                levels.append((os.scandir(below), below, entry.name))
-            else:
-                os.rename(entry.name, _free(top, spare), src_dir_fd=fd, dst_dir_fd=top)
-                moved = True
-    finally:
-        for entries, fd, _ in levels:
-            entries.close()
-            if fd != top:
-                os.close(fd)
-    return moved
+
+    def _try(self, act: Callable[..., None], name: str, directory: int) -> None:
+        try:
+            act(name, dir_fd=directory)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            self.failure = self.failure or error
+
+    def _open(self, directory: int, name: str) -> int | None:
+        try:
+            return _enter(directory, name)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            self.failure = self.failure or error
+        return None
+
+    def _move_up(self, name: str, *, dir_fd: int) -> None:
+        os.rename(name, _free(self._top, self._spare), src_dir_fd=dir_fd, dst_dir_fd=self._top)
+        self.moved = True
 
 
 def _free(top: int, spare: Iterator[int]) -> str:
@@ -94,6 +124,15 @@ def _free(top: int, spare: Iterator[int]) -> str:
             return name
 
 
+def _list(fd: int) -> os._ScandirIterator[str]:
+    """`os.scandir`, which may find no memory or no descriptor; then `fd` is closed."""
+    try:
+        return os.scandir(fd)
+    except BaseException:
+        os.close(fd)
+        raise
+
+
 def _enter(directory: int, name: str) -> int:
     try:
         return open_directory(directory, name, same_mount=True)
@@ -101,17 +140,3 @@ def _enter(directory: int, name: str) -> int:
         if error.errno == errno.EXDEV:
             raise OSError(errno.EBUSY, "something is mounted there", name) from None
         raise
-
-
-def _unlink(directory: int, name: str) -> None:
-    try:
-        os.unlink(name, dir_fd=directory)
-    except FileNotFoundError:
-        pass
-
-
-def _rmdir(directory: int, name: str) -> None:
-    try:
-        os.rmdir(name, dir_fd=directory)
-    except FileNotFoundError:
-        pass

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from argosyd.trees.walk import walk
+from argosyd.trees.walk import Entry, walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +20,10 @@ class TreeUsage:
 
 
 def measure(top: int, *, same_mount: bool = False) -> TreeUsage:
-    """Of all below a directory. Blocking. OSError."""
+    """Of all below a directory; of one that is moved about meanwhile, of what was seen till then. Blocking. OSError."""
     seen: set[tuple[int, int]] = set()
     disk = content = entries = 0
-    for entry in walk(top, ordered=False, same_mount=same_mount):
+    for entry in _unless_moved(walk(top, ordered=False, same_mount=same_mount)):
         info = entry.info
         if info.st_nlink > 1 and not entry.is_dir:
             key = (info.st_dev, info.st_ino)
@@ -33,3 +35,12 @@ def measure(top: int, *, same_mount: bool = False) -> TreeUsage:
         if not entry.is_dir:
             content += info.st_size
     return TreeUsage(disk, content, entries)
+
+
+def _unless_moved(entries: Iterator[Entry]) -> Iterator[Entry]:
+    try:
+        yield from entries
+    except OSError as error:
+        # Who lives there must not be able to keep others from an answer.
+        if error.errno != errno.ESTALE:
+            raise

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tests.harness.attack import immutable, make_deep
+
+from argosyd.leftovers import Leftovers
 from argosyd.snapshots.overlay import OverlaySnapshotter
 from argosyd.state.database import Database
 
@@ -61,4 +64,52 @@ async def test_mounts_of_running_containers_are_taken_over(tmp_path: Path) -> No
     assert (root / "f").read_text() == "kept"
     await second.remove("c")
     assert not root.exists()
+    await database.close()
+
+
+async def test_a_start_sets_aside_what_it_cannot_remove_and_tries_again(tmp_path: Path) -> None:
+    database, first = await _open(tmp_path)
+    await first.commit("sha256:a", "", _fill)
+    await first.prepare("c", "sha256:a")
+    # On the layer itself: an overlay only plays immutable.
+    stuck = tmp_path / "snapshots/2/fs/stuck"
+    stuck.touch()
+    unknown = tmp_path / "snapshots/99/fs"
+    unknown.mkdir(parents=True)
+    (unknown / "stuck").touch()
+    with immutable(stuck), immutable(unknown / "stuck"):
+        await first.remove("c")
+        await first.remove("sha256:a")
+        await database.close()
+
+        database = await Database.open(tmp_path / "state.db")
+        leftovers = Leftovers()
+        second = OverlaySnapshotter(tmp_path / "snapshots", database, leftovers)
+        await second.start()
+        assert await second.list() == {}
+        usage = await leftovers.usage()
+        assert usage is not None
+        assert usage.total == len(leftovers.warnings) == 2
+        assert all("Operation not permitted" in line for line in leftovers.warnings)
+        await second.prepare("d", "")
+        assert (tmp_path / "snapshots/100").is_dir()
+        await leftovers.retry()
+        assert len(leftovers.warnings) == 2
+    await leftovers.retry()
+    assert await leftovers.usage() is None
+    assert sorted(p.name for p in (tmp_path / "snapshots").iterdir()) == ["100", "empty"]
+    rows = await database.read(lambda c: c.execute("SELECT key FROM snapshots").fetchall())
+    assert [row["key"] for row in rows] == ["d"]
+    await database.close()
+
+
+async def test_a_start_removes_deep_trees_that_a_crash_left(tmp_path: Path) -> None:
+    database, first = await _open(tmp_path)
+    await first.prepare("c", "")
+    make_deep(await first.mount("c") / "t", 3000)
+    await database.write(lambda c: c.execute("UPDATE snapshots SET kind = 'removing'"))
+    await database.close()
+
+    database, _ = await _open(tmp_path)
+    assert sorted(p.name for p in (tmp_path / "snapshots").iterdir()) == ["empty"]
     await database.close()
