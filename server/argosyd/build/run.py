@@ -23,6 +23,7 @@ from argosyd.containers.model import ContainerSpec
 from argosyd.containers.spec import users
 from argosyd.containers.spec.builder import Request, build
 from argosyd.containers.spec.facts import Host
+from argosyd.host import apparmor
 from argosyd.images.model import ImageConfig
 from argosyd.network.model import Attachment, AttachRequest, Networker
 from argosyd.runtime.cgroups import Cgroups
@@ -152,6 +153,8 @@ class Runner:
             if command.script is not None:
                 mounts.append(_script(command.script, bundle))
             config = self._config(id, command, root, attachment, tuple(mounts), bundle)
+            if config["process"].get("apparmorProfile") == apparmor.DEFAULT:
+                await asyncio.to_thread(apparmor.ensure_default)
             (bundle / "config.json").write_text(json.dumps(config))
             targets = [m["destination"] for m in config["mounts"]]
             stubs = Stubs(root, [t for t in targets if _in_image(t, command)])
@@ -191,6 +194,7 @@ class Runner:
             cgroup=self._tools.cgroups.path(id), user=user, hostname=HOSTNAME,
             network_namespace=attachment.namespace, mounts=mounts, hosts_path=str(bundle / "hosts"),
             hostname_path=str(bundle / "hostname"), resolv_conf_path=str(bundle / "resolv.conf"),
+            runtime=self._tools.runtime.name,
         )  # fmt: skip
         return build(request, self._tools.host).spec
 

@@ -19,7 +19,8 @@ from argosyd.containers.logs.options import parse as parse_log_options
 from argosyd.containers.model import ContainerSpec, ContainerState, RestartCondition
 from argosyd.containers.records import Definition, Intent, Record, State
 from argosyd.containers.rooms import Shared
-from argosyd.containers.spec import capabilities, devices, limits, process, resources, security
+from argosyd.containers.spec import capabilities, devices, limits, mounts, process, resources, security
+from argosyd.host import apparmor
 from argosyd.images.model import Image
 from argosyd.units import Timestamp
 from argosyd.volumes.model import Mount, MountType
@@ -115,7 +116,8 @@ class Creator:
                 covered.add(mount.target)
                 source = mount.name if mount.type is MountType.VOLUME else mount.source
                 read_only = mount.read_only or mode == "ro"
-                found.append(Mount(mount.type, mount.target, source, read_only, mount.propagation))
+                shared = Mount(mount.type, mount.target, source, read_only, mount.propagation)
+                found.append(replace(shared, recursive=mount.recursive))
         return found
 
     def _resolve_references(self, spec: ContainerSpec) -> ContainerSpec:
@@ -131,7 +133,9 @@ class Creator:
         """Everything that can be refused without touching anything; tells warnings."""
         host = self._s.host
         _check_modes(spec)
-        security.parse(spec.security_opts)
+        security.check(spec.security_opts, host, apparmor.loaded())
+        runtime = spec.runtime or self._s.conmon.runtime.name
+        more_warnings = mounts.unmet(spec.mounts, recursive_read_only=runtime in host.recursive_read_only)
         capabilities.resolve(spec.cap_add, spec.cap_drop, privileged=spec.privileged, available=host.capabilities)
         resources.validate(spec.resources, host.cpus)
         for device in spec.devices:
@@ -163,7 +167,12 @@ class Creator:
                 kind="runtime",
                 id=spec.runtime,
             )
-        return [*warnings, *more, *resources.unsupported(spec.resources, block_weight=host.block_weight)]
+        return [
+            *more_warnings,
+            *warnings,
+            *more,
+            *resources.unsupported(spec.resources, block_weight=host.block_weight),
+        ]
 
     async def undo(self, cell: Cell, *, remove_volumes: bool) -> None:
         """Takes away everything of a container that does not run; the record last. Does what it can."""

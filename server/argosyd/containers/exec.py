@@ -20,7 +20,7 @@ from argosyd.containers.cell import Cell, Exit, Run
 from argosyd.containers.control import not_running
 from argosyd.containers.model import ContainerState
 from argosyd.containers.rooms import Shared
-from argosyd.containers.spec import capabilities, users
+from argosyd.containers.spec import capabilities, security, users
 from argosyd.containers.spec.process import merge_environment
 from argosyd.runtime.attach_socket import AttachSocket
 from argosyd.runtime.inroot import read_text_in_root
@@ -188,7 +188,10 @@ class Execs:
             env.append("TERM=xterm")
         if request.user:
             user = users.resolve(
-                request.user, read_text_in_root(root, "/etc/passwd"), read_text_in_root(root, "/etc/group")
+                request.user,
+                read_text_in_root(root, "/etc/passwd"),
+                read_text_in_root(root, "/etc/group"),
+                cell.definition.spec.group_add,
             )
             process["user"] = {"uid": user.uid, "gid": user.gid, "additionalGids": list(user.additional_gids)}
             if not any(e.startswith("HOME=") for e in (*request.env, *cell.definition.spec.env)):
@@ -196,6 +199,9 @@ class Execs:
         if request.privileged:
             caps = capabilities.resolve((), (), privileged=True, available=self._s.host.capabilities)
             process["capabilities"] = dict.fromkeys(("bounding", "effective", "permitted"), caps)
+            secured = security.parse(cell.definition.spec.security_opts)
+            if profile := security.apparmor_of(secured, self._s.host, privileged=True):
+                process["apparmorProfile"] = profile
         process.update(args=list(request.command), env=env, terminal=request.tty)
         if request.tty and request.size is not None:
             process["consoleSize"] = {"height": request.size.rows, "width": request.size.cols}

@@ -18,6 +18,7 @@ from argosyd.containers.model import ContainerSpec
 from argosyd.containers.rooms import Shared
 from argosyd.containers.spec import users
 from argosyd.containers.spec.builder import Request, build
+from argosyd.host import apparmor
 from argosyd.network.model import Attachment, AttachRequest, PortMapping
 from argosyd.runtime import seccompbpf
 from argosyd.runtime.inroot import make_dirs_in_root, read_text_in_root
@@ -96,6 +97,8 @@ class Launcher:
         root, attachment = mounting.result(), attaching.result()
         _make_working_dir(cell, root)
         config = self._config(cell, root, attachment, bundle)
+        if config["process"].get("apparmorProfile") == apparmor.DEFAULT:
+            await asyncio.to_thread(apparmor.ensure_default)
         profile = config["linux"].get("seccomp") if s.conmon_of(cell).runtime.name == "crun" else None
         if profile and (program := seccompbpf.annotation(profile)):
             config.setdefault("annotations", {})[seccompbpf.ANNOTATION] = program
@@ -141,6 +144,7 @@ class Launcher:
             pid_namespace=self._namespace(spec.pid_mode, "pid"),
             ipc_namespace=self._namespace(spec.ipc_mode, "ipc"),
             shm=self._shared_memory(cell, spec, bundle),
+            runtime=s.conmon_of(cell).runtime.name,
         )
         return build(request, s.host).spec
 

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
-from argosy.errors import Conflict
+from argosy.errors import Conflict, Unavailable
 from argosyd.containers.attach import Attacher
 from argosyd.containers.cell import Cell
 from argosyd.containers.change import Changer
@@ -35,6 +35,8 @@ from argosyd.containers.spec import facts
 from argosyd.containers.store import ContainerStore
 from argosyd.containers.tasks import TaskSet
 from argosyd.events import EventBus
+from argosyd.host import apparmor
+from argosyd.runtime import mountattr
 from argosyd.runtime.cgroups import Cgroups
 from argosyd.runtime.monitor import Conmon
 from argosyd.runtime.oci import OciRuntime
@@ -83,7 +85,14 @@ class Containers:
         shared = Shared(
             doors=self._doors,
             layout=self._layout,
-            host=facts.look(self._cgroups.mode, find_init(), block_weight=self._cgroups.weighs_block_io()),
+            host=facts.look(
+                self._cgroups.mode,
+                find_init(),
+                block_weight=self._cgroups.weighs_block_io(),
+                recursive_read_only=mountattr.able(
+                    {n: self._components[Path(r.path).name] for n, r in runtimes.items()}
+                ),
+            ),
             cgroups=self._cgroups,
             conmon=Conmon(conmon, self.runtime, run_dir),
             monitors={name: Conmon(conmon, runtime, run_dir) for name, runtime in runtimes.items()},
@@ -93,6 +102,7 @@ class Containers:
             tasks=self._tasks,
         )
         self.shared = shared
+        await self._load_apparmor()
         self.creator = Creator(shared)
         self.lifecycle = Lifecycle(shared, self.creator)
         self.control = Control(shared, self.lifecycle)
@@ -113,6 +123,14 @@ class Containers:
                 self.execs.adopt(cell)
         self._tasks.spawn(keeper.work(), "rotate logs")
         restorer.apply_policies()
+
+    async def _load_apparmor(self) -> None:
+        """Has the profile ready for the first container; one that cannot be loaded is each start's to report."""
+        if self.shared.host.apparmor:
+            try:
+                await asyncio.to_thread(apparmor.ensure_default)
+            except Unavailable as error:
+                log.warning("%s", error)
 
     async def close(self) -> None:
         """Lets go of everything; containers run on."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from argosyd.config import Config
-from argosyd.host import facts
+from argosyd.host import apparmor, facts
 
 CAP_SYS_ADMIN, CAP_NET_ADMIN, CAP_SYS_RESOURCE = 21, 12, 24
 
@@ -63,6 +63,10 @@ def _kernel(config: Config) -> Iterator[Finding]:
     forward = Path("/proc/sys/net/ipv4/ip_forward")
     yield Finding("IPv4 forwarding", forward.exists() and os.access(forward, os.W_OK), "can be turned on", needed=False,
                   remedy="sysctl -w net.ipv4.ip_forward=1")  # fmt: skip
+    if apparmor.is_enabled():
+        usable = apparmor.is_usable()
+        detail = "on" if usable else "on, but there is no apparmor_parser: containers are not confined by it"
+        yield Finding("AppArmor", usable, detail, needed=False, remedy="apt install apparmor")
     for name, number, needed in (("SYS_ADMIN", CAP_SYS_ADMIN, True), ("NET_ADMIN", CAP_NET_ADMIN, True),
                                  ("SYS_RESOURCE", CAP_SYS_RESOURCE, False)):  # fmt: skip
         held = has_capability(number)

@@ -22,7 +22,7 @@ class MountType(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A mount as the user asked for it. `source` is a host path or a volume's name; `tmpfs_size` in bytes."""
+    """A mount as the user asked for it; fields as in argosy.v1.Mount, which documents each."""
 
     type: MountType
     target: str
@@ -36,6 +36,7 @@ class Mount:
     volume_options: Mapping[str, str] = field(default_factory=dict)
     volume_labels: Mapping[str, str] = field(default_factory=dict)
     create_source: bool = False
+    recursive: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class ResolvedMount:
     tmpfs_size: int = 0
     tmpfs_mode: int = 0
     anonymous: bool = False
+    recursive: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from argosyd.volumes.store import Entry, State, VolumeStore
 
 log = logging.getLogger(__name__)
 
+RECURSIONS = ("", "enabled", "disabled", "writable", "readonly")
 PROPAGATIONS = ("", "private", "rprivate", "shared", "rshared", "slave", "rslave")
 
 
@@ -331,7 +332,24 @@ def _checked(mount: Mount) -> Mount:
             kind="mount",
             id=target,
         )
+    _check_recursion(mount, target)
     return replace(mount, target=target)
+
+
+def _check_recursion(mount: Mount, target: str) -> None:
+    """As Docker's client has it, for every client. InvalidArgument."""
+    mode = mount.recursive
+    problem = ""
+    if mode not in RECURSIONS:
+        problem = f"invalid bind-recursive {mode!r}: use one of {', '.join(RECURSIONS[1:])}"
+    elif mode and mount.type is not MountType.BIND:
+        problem = f"bind-recursive is for bind mounts, and this is a {mount.type.value}"
+    elif mode in ("writable", "readonly") and not mount.read_only:
+        problem = f"bind-recursive={mode} needs readonly as well"
+    elif mode == "readonly" and mount.propagation not in ("", "rprivate"):
+        problem = "bind-recursive=readonly needs bind-propagation=rprivate"
+    if problem:
+        raise InvalidArgument(f"mount {target}: {problem}", kind="mount", id=target, reason="INVALID_MOUNT")
 
 
 def _resolve_plain(mount: Mount) -> ResolvedMount:
@@ -347,7 +365,7 @@ def _resolve_plain(mount: Mount) -> ResolvedMount:
     return ResolvedMount(
         mount.type, mount.target, mount.source if mount.type is MountType.BIND else "",
         read_only=mount.read_only, propagation=mount.propagation,
-        tmpfs_size=mount.tmpfs_size, tmpfs_mode=mount.tmpfs_mode,
+        tmpfs_size=mount.tmpfs_size, tmpfs_mode=mount.tmpfs_mode, recursive=mount.recursive,
     )  # fmt: skip
 
 

@@ -331,6 +331,8 @@ def _security(option: str) -> str:
                 return f"seccomp={file.read()}"
         except OSError as e:
             raise UsageError(f"opening seccomp profile ({value}) failed: {e.strerror}") from None
+        except UnicodeDecodeError:
+            raise UsageError(f"seccomp profile ({value}) is no text") from None
     return f"{key}={value}" if given else option
 
 

@@ -8,6 +8,7 @@ from argosy.cli.options import UsageError
 from argosy.cli.parse.pairs import read_fields
 from argosy.cli.parse.sizes import read_size
 
+_RECURSIONS = ("enabled", "disabled", "writable", "readonly")
 _PROPAGATIONS = ("rprivate", "private", "rshared", "shared", "rslave", "slave")
 
 
@@ -27,6 +28,7 @@ class MountSpec:
         self.volume_options: dict[str, str] = {}
         self.volume_labels: dict[str, str] = {}
         self.create_source = False
+        self.recursive = ""
 
 
 def read_volume(text: str) -> MountSpec:
@@ -75,11 +77,19 @@ def read_mount(text: str) -> MountSpec:
             mount.target = value
         elif key in ("readonly", "ro"):
             mount.read_only = not given or _truth(key, value)
-        elif key in ("bind-propagation", "bind-nonrecursive", "consistency"):
-            if key == "bind-propagation":
-                if value not in _PROPAGATIONS:
-                    raise UsageError(f"invalid propagation '{value}' for --mount")
-                mount.propagation = value
+        elif key == "bind-propagation":
+            if value not in _PROPAGATIONS:
+                raise UsageError(f"invalid propagation '{value}' for --mount")
+            mount.propagation = value
+        elif key == "bind-recursive":
+            if value not in _RECURSIONS:
+                raise UsageError(f"invalid value for bind-recursive: '{value}': use one of {', '.join(_RECURSIONS)}")
+            mount.recursive = value
+        elif key == "bind-nonrecursive":
+            mount.recursive = "disabled" if not given or _truth(key, value) else mount.recursive
+        elif key == "consistency":
+            # A hint for hosts that argosy does not run on.
+            pass
         elif key == "bind-create-src":
             mount.create_source = not given or _truth(key, value)
         elif key == "volume-nocopy":
@@ -130,8 +140,22 @@ def _check_mount(mount: MountSpec, text: str) -> None:
         if not mount.source:
             raise UsageError(f"source is required in --mount {text}")
         mount.source = os.path.abspath(os.path.expanduser(mount.source))
+        _check_recursion(mount)
+    elif mount.recursive:
+        raise UsageError(f"bind-recursive is for bind mounts, and this is a {mount.type}")
     elif mount.type == "tmpfs" and mount.source:
         raise UsageError("tmpfs mounts take no source")
+
+
+def _check_recursion(mount: MountSpec) -> None:
+    if mount.recursive in ("writable", "readonly") and not mount.read_only:
+        raise UsageError(
+            f"option 'bind-recursive={mount.recursive}' requires 'readonly' to be specified in conjunction"
+        )
+    if mount.recursive == "readonly" and mount.propagation != "rprivate":
+        raise UsageError(
+            "option 'bind-recursive=readonly' requires 'bind-propagation=rprivate' to be specified in conjunction"
+        )
 
 
 def _check_target(target: str, text: str) -> None:

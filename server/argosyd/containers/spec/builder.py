@@ -8,18 +8,11 @@ from typing import Any
 
 from argosy.errors import InvalidArgument
 from argosyd.containers.model import ContainerSpec
-from argosyd.containers.spec import capabilities, devices, limits, mounts, process, resources, security
+from argosyd.containers.spec import capabilities, devices, limits, mounts, paths, process, resources, security
 from argosyd.containers.spec.facts import Host
 from argosyd.containers.spec.users import User
 from argosyd.images.model import ImageConfig
 from argosyd.volumes.model import ResolvedMount
-
-MASKED = (
-    "/proc/asound", "/proc/acpi", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
-    "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware",
-    "/sys/devices/virtual/powercap",
-)  # fmt: skip
-READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +39,8 @@ class Request:
     uts_namespace: str = ""
     shm: str = ""
     """A host directory to be /dev/shm."""
+    runtime: str = ""
+    """The name of the runtime that will make it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +63,7 @@ def build(request: Request, host: Host) -> Built:
         "ociVersion": "1.0.2",
         "root": {"path": request.rootfs, "readonly": spec.read_only_rootfs},
         "process": own_process,
-        "mounts": _mounts(request, host),
+        "mounts": _mounts(request, host, secured),
         "linux": _linux(request, host, caps, secured),
     }
     if not request.uts_namespace and spec.uts_mode != "host":
@@ -108,12 +103,16 @@ def _process(
     }
     if score is not None and score != host.oom_score_adj:
         made["oomScoreAdj"] = score
-    if secured.apparmor and secured.apparmor != "unconfined" and host.apparmor:
-        made["apparmorProfile"] = secured.apparmor
+    if profile := security.apparmor_of(secured, host, privileged=spec.privileged):
+        made["apparmorProfile"] = profile
     return made
 
 
-def _mounts(request: Request, host: Host) -> list[dict[str, Any]]:
+def _writable_cgroups(spec: ContainerSpec, secured: security.Security) -> bool:
+    return spec.privileged if secured.writable_cgroups is None else secured.writable_cgroups
+
+
+def _mounts(request: Request, host: Host, secured: security.Security) -> list[dict[str, Any]]:
     spec = request.spec
     files = [
         mounts.bind(target, source, "rprivate")
@@ -126,8 +125,14 @@ def _mounts(request: Request, host: Host) -> list[dict[str, Any]]:
     ]
     if spec.init:
         files.append(mounts.bind(mounts.INIT_PATH, host.init, "rprivate", "ro"))
-    system = mounts.system_mounts(spec, shm="/dev/shm" if spec.ipc_mode == "host" else request.shm)
-    return mounts.merge(system, files, mounts.user_mounts(request.mounts))
+    system = mounts.system_mounts(
+        spec,
+        shm="/dev/shm" if spec.ipc_mode == "host" else request.shm,
+        cgroup_mode=host.cgroup_mode,
+        writable_cgroups=_writable_cgroups(spec, secured),
+    )
+    deep = request.runtime in host.recursive_read_only
+    return mounts.merge(system, files, mounts.user_mounts(request.mounts, recursive_read_only=deep))
 
 
 def _private_cgroups(spec: ContainerSpec, host: Host) -> bool:
@@ -174,11 +179,11 @@ def _linux(request: Request, host: Host, caps: Sequence[str], secured: security.
         if nodes:
             made["devices"] = nodes
         if not secured.systempaths_unconfined:
-            made["maskedPaths"] = list(MASKED)
-            made["readonlyPaths"] = list(READ_ONLY)
-        profile = security.seccomp_of(secured, caps, host.architecture)
-        if profile is not None:
-            made["seccomp"] = profile
+            made["maskedPaths"] = [*paths.MASKED, *host.thermal_throttle]
+        made["readonlyPaths"] = [] if secured.systempaths_unconfined else list(paths.READ_ONLY)
+    profile = security.seccomp_of(secured, caps, host, privileged=spec.privileged)
+    if profile is not None:
+        made["seccomp"] = profile
     # Those of the network were set when its namespace was made.
     sysctls = {name: value for name, value in spec.sysctls.items() if not name.startswith("net.")}
     if sysctls:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import resource
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from argosyd.containers.spec import paths
 from argosyd.containers.spec.capabilities import own_bounding_set
+from argosyd.host import apparmor
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "s390x": "s390x", "riscv64": "riscv64", "ppc64le": "ppc64le"}
 
@@ -33,6 +36,13 @@ class Host:
     apparmor: bool = False
     block_weight: bool = True
     """Whether block I/O can be weighted."""
+    thermal_throttle: tuple[str, ...] = ()
+    """See `paths.thermal_throttle`."""
+    recursive_read_only: frozenset[str] = frozenset()
+    """Runtimes, by name, that make a bind mount read-only with all that is mounted below it; none on a kernel that
+    cannot (< 5.12)."""
+    kernel: tuple[int, int] = (0, 0)
+    """Version and patch level."""
 
     @property
     def may_raise_limits(self) -> bool:
@@ -40,7 +50,13 @@ class Host:
         return "CAP_SYS_RESOURCE" in self.capabilities
 
 
-def look(cgroup_mode: str, init: str, *, block_weight: bool) -> Host:
+def kernel_version(release: str) -> tuple[int, int]:
+    """Version and patch level of uname's release; zeros when it tells none."""
+    found = re.match(r"(\d{1,9})\.(\d{1,9})", release)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+def look(cgroup_mode: str, init: str, *, block_weight: bool, recursive_read_only: frozenset[str]) -> Host:
     """This host."""
     with open("/proc/self/oom_score_adj") as file:
         score = int(file.read())
@@ -53,5 +69,8 @@ def look(cgroup_mode: str, init: str, *, block_weight: bool) -> Host:
         oom_score_adj=score,
         init=init,
         block_weight=block_weight,
-        apparmor=os.path.isdir("/sys/kernel/security/apparmor"),
+        apparmor=apparmor.is_usable(),
+        thermal_throttle=paths.thermal_throttle(),
+        recursive_read_only=recursive_read_only,
+        kernel=kernel_version(os.uname().release),
     )

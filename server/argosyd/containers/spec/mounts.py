@@ -6,7 +6,9 @@ import posixpath
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from argosy.errors import InvalidArgument
 from argosyd.containers.model import ContainerSpec
+from argosyd.volumes.model import Mount as AskedMount
 from argosyd.volumes.model import MountType, ResolvedMount
 
 DEFAULT_SHM_SIZE = 64 * 1024 * 1024
@@ -25,9 +27,9 @@ def bind(target: str, source: str, *options: str) -> Mount:
     return _mount(target, "bind", source, "rbind", *(options or ("rprivate",)))
 
 
-def system_mounts(spec: ContainerSpec, *, shm: str) -> list[Mount]:
+def system_mounts(spec: ContainerSpec, *, shm: str, cgroup_mode: str, writable_cgroups: bool) -> list[Mount]:
     """/proc, /dev, /sys and what is below them. `shm` is a host directory to use as /dev/shm ("" makes one)."""
-    writable = "rw" if spec.privileged else "ro"
+    writable, cgroups = "rw" if spec.privileged else "ro", "rw" if writable_cgroups else "ro"
     size = spec.shm_size or DEFAULT_SHM_SIZE
     mounts = [
         _mount("/proc", "proc", "proc", "nosuid", "noexec", "nodev"),
@@ -36,8 +38,12 @@ def system_mounts(spec: ContainerSpec, *, shm: str) -> list[Mount]:
             "/dev/pts", "devpts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"
         ),
         _mount("/sys", "sysfs", "sysfs", "nosuid", "noexec", "nodev", writable),
-        _mount("/sys/fs/cgroup", "cgroup", "cgroup", "nosuid", "noexec", "nodev", "relatime", writable),
+        _mount("/sys/fs/cgroup", "cgroup", "cgroup", "nosuid", "noexec", "nodev", "relatime", cgroups),
     ]
+    if cgroup_mode != "v2" and not writable_cgroups:
+        # Over v1 controllers the runtimes mount a tmpfs that stays writable, whatever the options above say.
+        again = ("remount", "bind", "nosuid", "noexec", "nodev", "ro")
+        mounts.append(_mount("/sys/fs/cgroup", "bind", "/sys/fs/cgroup", *again))
     # In the host's IPC namespace this file system shows the host's queues.
     mounts.append(_mount("/dev/mqueue", "mqueue", "mqueue", "nosuid", "noexec", "nodev"))
     if shm:
@@ -56,7 +62,35 @@ def _tmpfs(mount: ResolvedMount) -> Mount:
     return _mount(mount.target, "tmpfs", "tmpfs", *options)
 
 
-def user_mounts(mounts: Iterable[ResolvedMount]) -> list[Mount]:
+def unmet(mounts: Iterable[AskedMount], *, recursive_read_only: bool) -> list[str]:
+    """A warning when mounts below read-only ones stay writable here. InvalidArgument when that was ruled out."""
+    if recursive_read_only:
+        return []
+    read_only = [m for m in mounts if m.read_only and m.type is not MountType.TMPFS]
+    if strict := next((m for m in read_only if m.recursive == "readonly"), None):
+        raise InvalidArgument(
+            f"mount {strict.target}: bind-recursive=readonly cannot be kept: it needs Linux 5.12 and crun 1.4 or runc 1.1",
+            kind="mount",
+            id=strict.target,
+            reason="NOT_RECURSIVE",
+        )
+    left = [m.target for m in read_only if m.recursive in ("", "enabled")]
+    return [f"mounts below {', '.join(left)} stay writable: this kernel or runtime is too old"] if left else []
+
+
+def _bound(mount: ResolvedMount, *, recursive_read_only: bool) -> Mount:
+    access = "rw"
+    if mount.read_only:
+        deep = recursive_read_only and mount.recursive in ("", "enabled", "readonly")
+        access = "rro" if deep else "ro"
+    how, propagation = "rbind", mount.propagation or "rprivate"
+    if mount.recursive == "disabled":
+        # To crun the "r" of either word makes the bind a recursive one.
+        how, propagation = "bind", propagation.removeprefix("r")
+    return _mount(mount.target, "bind", mount.source, how, propagation, access)
+
+
+def user_mounts(mounts: Iterable[ResolvedMount], *, recursive_read_only: bool) -> list[Mount]:
     """What the user and the image asked for, outer directories before inner ones."""
     ordered = sorted(mounts, key=lambda m: (posixpath.normpath(m.target).count("/"), m.target))
     made: list[Mount] = []
@@ -64,8 +98,7 @@ def user_mounts(mounts: Iterable[ResolvedMount]) -> list[Mount]:
         if mount.type is MountType.TMPFS:
             made.append(_tmpfs(mount))
         else:
-            options = [mount.propagation or "rprivate"]
-            made.append(bind(mount.target, mount.source, *options, *(["ro"] if mount.read_only else ["rw"])))
+            made.append(_bound(mount, recursive_read_only=recursive_read_only))
     return made
 
 

@@ -2,7 +2,13 @@
 
 Everything not named fails with EPERM. Some calls are allowed only with a capability or on an architecture;
 `clone` without CAP_SYS_ADMIN may not make namespaces, and `clone3`, whose arguments a filter cannot see, then
-fails with ENOSYS so that libraries fall back to `clone`. io_uring is left out for its record of holes.
+fails with ENOSYS so that libraries fall back to `clone`. io_uring is left out for its record of holes. Sockets of the
+kernel's crypto (AF_ALG) and of virtual machines (AF_VSOCK) are out of reach.
+
+In this the profile is stricter than Docker's (moby/profiles, seccomp/default_linux.go): socketcall(2), by which
+32-bit programs may make sockets on x86 and s390, hides the family behind a pointer, so that any process could have
+AF_ALG through it (`int 0x80` needs no 32-bit program). It answers ENOSYS; each of its calls is there as a call of its
+own since Linux 4.3.
 """
 
 from __future__ import annotations
@@ -26,7 +32,7 @@ getresgid getresgid32 getresuid getresuid32 getrlimit get_robust_list getrusage 
 get_thread_area gettid gettimeofday getuid getuid32 getxattr getxattrat inotify_add_watch inotify_init
 inotify_init1 inotify_rm_watch io_cancel ioctl io_destroy io_getevents io_pgetevents io_pgetevents_time64
 ioprio_get ioprio_set io_setup io_submit ipc kill landlock_add_rule landlock_create_ruleset
-landlock_restrict_self lchown lchown32 lgetxattr link linkat listen listxattr listxattrat llistxattr _llseek
+landlock_restrict_self lchown lchown32 lgetxattr link linkat listen listmount listxattr listxattrat llistxattr _llseek
 lremovexattr lseek lsetxattr lstat lstat64 madvise map_shadow_stack membarrier memfd_create memfd_secret mincore
 mkdir mkdirat mknod mknodat mlock mlock2 mlockall mmap mmap2 mprotect mq_getsetattr mq_notify mq_open
 mq_timedreceive mq_timedreceive_time64 mq_timedsend mq_timedsend_time64 mq_unlink mremap mseal msgctl msgget
@@ -34,7 +40,7 @@ msgrcv msgsnd msync munlock munlockall munmap name_to_handle_at nanosleep newfst
 openat2 pause pidfd_open pidfd_send_signal pipe pipe2 pkey_alloc pkey_free pkey_mprotect poll ppoll ppoll_time64
 prctl pread64 preadv preadv2 prlimit64 process_mrelease pselect6 pselect6_time64 pwrite64 pwritev pwritev2 read
 readahead readlink readlinkat readv recv recvfrom recvmmsg recvmmsg_time64 recvmsg remap_file_pages removexattr
-removexattrat rename renameat renameat2 restart_syscall rmdir rseq rt_sigaction rt_sigpending rt_sigprocmask
+removexattrat rename renameat renameat2 restart_syscall riscv_hwprobe rmdir rseq rt_sigaction rt_sigpending rt_sigprocmask
 rt_sigqueueinfo rt_sigreturn rt_sigsuspend rt_sigtimedwait rt_sigtimedwait_time64 rt_tgsigqueueinfo
 sched_getaffinity sched_getattr sched_getparam sched_get_priority_max sched_get_priority_min sched_getscheduler
 sched_rr_get_interval sched_rr_get_interval_time64 sched_setaffinity sched_setattr sched_setparam
@@ -42,13 +48,16 @@ sched_setscheduler sched_yield seccomp select semctl semget semop semtimedop sem
 sendfile64 sendmmsg sendmsg sendto setfsgid setfsgid32 setfsuid setfsuid32 setgid setgid32 setgroups setgroups32
 setitimer setpgid setpriority setregid setregid32 setresgid setresgid32 setresuid setresuid32 setreuid
 setreuid32 setrlimit set_robust_list setsid setsockopt set_thread_area set_tid_address setuid setuid32 setxattr
-setxattrat shmat shmctl shmdt shmget shutdown sigaltstack signalfd signalfd4 sigprocmask sigreturn socketcall
-socketpair splice stat stat64 statfs statfs64 statx symlink symlinkat sync sync_file_range syncfs sysinfo tee
+setxattrat shmat shmctl shmdt shmget shutdown sigaltstack signalfd signalfd4 sigprocmask sigreturn
+socketpair splice stat stat64 statfs statfs64 statmount statx symlink symlinkat sync sync_file_range syncfs sysinfo tee
 tgkill time timer_create timer_delete timer_getoverrun timer_gettime timer_gettime64 timer_settime
 timer_settime64 timerfd_create timerfd_gettime timerfd_gettime64 timerfd_settime timerfd_settime64 times tkill
 truncate truncate64 ugetrlimit umask uname unlink unlinkat uretprobe utime utimensat utimensat_time64 utimes
-vfork vmsplice wait4 waitid waitpid write writev process_vm_readv process_vm_writev ptrace
+vfork vmsplice wait4 waitid waitpid write writev
 """)
+
+TRACING = "process_vm_readv process_vm_writev ptrace"
+"""Safe beside a filter since Linux 4.8, which looks at a call again after the tracer changed it."""
 
 WITH_CAPABILITY = {
     "CAP_DAC_READ_SEARCH": "open_by_handle_at",
@@ -61,7 +70,7 @@ WITH_CAPABILITY = {
     "CAP_SYS_CHROOT": "chroot",
     "CAP_SYS_MODULE": "delete_module init_module finit_module",
     "CAP_SYS_PACCT": "acct",
-    "CAP_SYS_PTRACE": "kcmp pidfd_getfd process_madvise",
+    "CAP_SYS_PTRACE": f"kcmp pidfd_getfd process_madvise {TRACING}",
     "CAP_SYS_RAWIO": "iopl ioperm",
     "CAP_SYS_TIME": "settimeofday stime clock_settime clock_settime64",
     "CAP_SYS_TTY_CONFIG": "vhangup",
@@ -86,10 +95,13 @@ ARCHITECTURES = {
     "arm64": ("SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"),
     "s390x": ("SCMP_ARCH_S390X", "SCMP_ARCH_S390"),
     "riscv64": ("SCMP_ARCH_RISCV64",),
+    "loong64": ("SCMP_ARCH_LOONGARCH64",),
 }
 
 _EPERM, _ENOSYS = 1, 38
-_AF_VSOCK = 40
+_AF_ALG = 38
+_OTHER_FAMILIES = (39, 41, 42, 43, 44, 45)
+"""Above AF_ALG, AF_VSOCK (40) left out; Linux has none above 45 (linux/socket.h)."""
 _NAMESPACE_FLAGS = 0x7E020000
 """CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID and NEWNET together."""
 _PERSONALITIES = (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)
@@ -106,16 +118,29 @@ def _when(index: int, value: int, op: str, value_two: int | None = None) -> list
     return [argument]
 
 
-def default_profile(capabilities: Collection[str], architecture: str) -> dict[str, Any]:
+def _sockets() -> list[dict[str, Any]]:
+    """Every family but two, each by its number: "greater than" would let AF_ALG through with a bit set in the upper
+    half of the register, which the kernel does not look at. socketcall comes first: libseccomp makes of each rule about
+    socket one about socketcall as well, unless it was told before."""
+    return [
+        _rule(["socketcall"], "SCMP_ACT_ERRNO", errnoRet=_ENOSYS),
+        _rule(["socket"], args=_when(0, _AF_ALG, "LT")),
+        *(_rule(["socket"], args=_when(0, family, "EQ")) for family in _OTHER_FAMILIES),
+    ]
+
+
+def default_profile(capabilities: Collection[str], architecture: str, kernel: tuple[int, int]) -> dict[str, Any]:
     """`linux.seccomp` of the OCI spec for a container with these capabilities."""
     allowed = dict.fromkeys(ALWAYS)
+    if kernel >= (4, 8):
+        allowed.update(dict.fromkeys(TRACING.split()))
     for capability, names in WITH_CAPABILITY.items():
         if capability in capabilities:
             allowed.update(dict.fromkeys(names.split()))
     allowed.update(dict.fromkeys(ON_ARCHITECTURE.get(architecture, "").split()))
     rules = [
         _rule(list(allowed)),
-        _rule(["socket"], args=_when(0, _AF_VSOCK, "NE")),
+        *_sockets(),
         *(_rule(["personality"], args=_when(0, value, "EQ")) for value in _PERSONALITIES),
     ]
     if "CAP_SYS_ADMIN" not in capabilities:

@@ -2,91 +2,108 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from argosy.errors import InvalidArgument
+from argosyd.containers.spec import seccomp_profile
+from argosyd.containers.spec.facts import Host
 from argosyd.containers.spec.seccomp import default_profile
+from argosyd.host import apparmor
+
+_TRUTH = {"": True, "true": True, "false": False, "1": True, "0": False}
 
 
 @dataclass(frozen=True, slots=True)
 class Security:
-    """`seccomp` is "default", "unconfined" or the text of a profile in the form of Docker or of the OCI spec."""
+    """`seccomp` is "" when nothing was asked for, "builtin", "unconfined" or the text of a profile."""
 
     no_new_privileges: bool = False
-    seccomp: str = "default"
+    seccomp: str = ""
     apparmor: str = ""
-    selinux: tuple[str, ...] = ()
     systempaths_unconfined: bool = False
+    writable_cgroups: bool | None = None
 
 
 def parse(options: Iterable[str]) -> Security:
-    """Reads security options. InvalidArgument for one that is not known."""
-    no_new_privileges, seccomp, apparmor, unconfined = False, "default", "", False
-    selinux: list[str] = []
+    """Reads security options. InvalidArgument for one that is not known or can never be kept."""
+    found: dict[str, Any] = {}
     for option in options:
         # Docker takes "name=value" and, from older days, "name:value".
         separator = "=" if "=" in option else ":"
-        name, has_value, value = option.partition(separator)
-        if name == "no-new-privileges" and (not has_value or value in ("true", "false")):
-            no_new_privileges = value != "false"
+        name, _, value = option.partition(separator)
+        if name in ("no-new-privileges", "writable-cgroups") and value in _TRUTH:
+            found[name.replace("-", "_")] = _TRUTH[value]
         elif name == "seccomp" and value:
-            seccomp = {"builtin": "default"}.get(value, value)
+            found["seccomp"] = "builtin" if value == "default" else value
         elif name == "apparmor" and value:
-            apparmor = value
-        elif name == "label" and value:
-            selinux.append(value)
+            found["apparmor"] = value
         elif name == "systempaths" and value == "unconfined":
-            unconfined = True
+            found["systempaths_unconfined"] = True
+        elif name == "label" and value:
+            _refuse_label(value)
         else:
-            raise InvalidArgument(f"invalid --security-opt: {option!r}", kind="security-opt", id=option)
-    if seccomp not in ("default", "unconfined"):
-        _load(seccomp)
-    return Security(no_new_privileges, seccomp, apparmor, tuple(selinux), unconfined)
+            raise InvalidArgument(
+                f"invalid --security-opt: {_short(option)!r}: use apparmor=, label=disable, no-new-privileges, seccomp=,"
+                " systempaths=unconfined or writable-cgroups=",
+                kind="security-opt",
+                id=_short(option),
+                reason="INVALID_SECURITY_OPT",
+            )
+    return Security(**found)
 
 
-def _load(text: str) -> dict[str, Any]:
-    try:
-        profile = json.loads(text)
-    except ValueError as error:
-        raise InvalidArgument(f"the seccomp profile is no JSON: {error}", kind="security-opt", id="seccomp") from None
-    if not isinstance(profile, dict) or not isinstance(profile.get("defaultAction"), str):
-        raise InvalidArgument("the seccomp profile has no defaultAction", kind="security-opt", id="seccomp")
-    return profile
+def _short(text: str) -> str:
+    return text if len(text) <= 80 else text[:80] + "…"
 
 
-def _applies(rule: dict[str, Any], capabilities: Collection[str], architecture: str) -> bool:
-    includes, excludes = rule.get("includes") or {}, rule.get("excludes") or {}
-    if includes.get("caps") and not all(c in capabilities for c in includes["caps"]):
-        return False
-    if includes.get("arches") and architecture not in includes["arches"]:
-        return False
-    if any(c in capabilities for c in excludes.get("caps") or ()):
-        return False
-    return architecture not in (excludes.get("arches") or ())
+def _refuse_label(value: str) -> None:
+    """The engine sets no SELinux labels, so that only wanting none can be kept."""
+    if value != "disable":
+        raise InvalidArgument(
+            f"the SELinux label {_short(value)!r} cannot be applied: argosy sets no SELinux labels: leave"
+            " --security-opt label= out, or use label=disable",
+            kind="security-opt",
+            id=_short(value),
+            reason="LABEL_UNSUPPORTED",
+        )
 
 
-def _from_docker(profile: dict[str, Any], capabilities: Collection[str], architecture: str) -> dict[str, Any]:
-    """A profile in Docker's form (archMap, includes, excludes) as the OCI spec has it."""
-    result = {k: v for k, v in profile.items() if k in ("defaultAction", "defaultErrnoRet", "architectures", "flags")}
-    native = {"amd64": "SCMP_ARCH_X86_64", "arm64": "SCMP_ARCH_AARCH64", "s390x": "SCMP_ARCH_S390X"}.get(architecture)
-    for entry in profile.get("archMap") or ():
-        if entry.get("architecture") == native:
-            result["architectures"] = [native, *(entry.get("subArchitectures") or ())]
-    rules = []
-    for rule in profile.get("syscalls") or ():
-        if _applies(rule, capabilities, architecture):
-            kept = {k: rule[k] for k in ("action", "errnoRet", "args") if rule.get(k)}
-            rules.append({"names": rule.get("names") or [rule["name"]], **kept})
-    return {**result, "syscalls": rules}
+def check(options: Iterable[str], host: Host, loaded: Collection[str]) -> None:
+    """InvalidArgument for what cannot be kept on this host. `loaded` are AppArmor's profiles in its kernel."""
+    secured = parse(options)
+    if secured.seccomp not in ("", "builtin", "unconfined"):
+        seccomp_profile.read(secured.seccomp, (), host.architecture, host.kernel)
+    name = secured.apparmor
+    if name in ("", apparmor.UNCONFINED) or (host.apparmor and (name == apparmor.DEFAULT or name in loaded)):
+        return
+    why = (
+        "it is not loaded: load it with apparmor_parser -r FILE"
+        if host.apparmor
+        else "this host has no AppArmor, or no apparmor_parser"
+    )
+    raise InvalidArgument(
+        f"the AppArmor profile {_short(name)!r} cannot be applied: {why}",
+        kind="security-opt",
+        id=_short(name),
+        reason="APPARMOR_PROFILE_UNUSABLE",
+    )
 
 
-def seccomp_of(security: Security, capabilities: Collection[str], architecture: str) -> dict[str, Any] | None:
-    """`linux.seccomp`; None without a filter."""
-    if security.seccomp == "unconfined":
+def seccomp_of(
+    security: Security, capabilities: Collection[str], host: Host, *, privileged: bool
+) -> dict[str, Any] | None:
+    """`linux.seccomp`; None without a filter, as privileged containers are unless they ask for one."""
+    if security.seccomp == "unconfined" or (privileged and not security.seccomp):
         return None
-    if security.seccomp == "default":
-        return default_profile(capabilities, architecture)
-    return _from_docker(_load(security.seccomp), capabilities, architecture)
+    if security.seccomp in ("", "builtin"):
+        return default_profile(capabilities, host.architecture, host.kernel)
+    return seccomp_profile.read(security.seccomp, capabilities, host.architecture, host.kernel)
+
+
+def apparmor_of(security: Security, host: Host, *, privileged: bool) -> str:
+    """`process.apparmorProfile`; "" on a host without AppArmor."""
+    if not host.apparmor:
+        return ""
+    return security.apparmor or (apparmor.UNCONFINED if privileged else apparmor.DEFAULT)

@@ -7,16 +7,21 @@ from dataclasses import dataclass
 
 from argosy.errors import InvalidArgument
 
-_LARGEST_ID = 2**32 - 2
+_LARGEST_ID = 2**31 - 1
+"""As Docker: programs and file systems take a larger one for a negative number."""
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Ids, and the home directory ("/" when the image knows none)."""
+    """Ids, and the home directory ("/" when the image knows none).
+
+    `additional_gids` begin with `gid`: without it a process could shed its group with setgid(2) and so come past a
+    mode that denies the group what others may (CVE-2022-36109).
+    """
 
     uid: int = 0
     gid: int = 0
-    additional_gids: tuple[int, ...] = ()
+    additional_gids: tuple[int, ...] = (0,)
     home: str = "/"
 
 
@@ -37,11 +42,14 @@ def _rows(text: str, least: int) -> Iterable[list[str]]:
             yield fields
 
 
+def _is_id(text: str) -> bool:
+    """Whether it is a number that fits an id: the files are the image's, and int() is slow for long ones."""
+    return text.isascii() and text.isdecimal() and len(text.lstrip("0")) <= 10
+
+
 def accounts(passwd: str) -> list[Account]:
     """Every well-formed line of passwd(5)."""
-    return [
-        Account(f[0], int(f[2]), int(f[3]), f[5]) for f in _rows(passwd, 6) if f[2].isdecimal() and f[3].isdecimal()
-    ]
+    return [Account(f[0], int(f[2]), int(f[3]), f[5]) for f in _rows(passwd, 6) if _is_id(f[2]) and _is_id(f[3])]
 
 
 def groups(text: str) -> list[tuple[str, int, frozenset[str]]]:
@@ -49,15 +57,30 @@ def groups(text: str) -> list[tuple[str, int, frozenset[str]]]:
     return [
         (f[0], int(f[2]), frozenset(m for m in (f[3].split(",") if len(f) > 3 else ()) if m))
         for f in _rows(text, 3)
-        if f[2].isdecimal()
+        if _is_id(f[2])
     ]
 
 
-def _id(text: str, what: str) -> int:
-    number = int(text)
+def _checked(number: int, what: str) -> int:
     if number > _LARGEST_ID:
-        raise InvalidArgument(f"{what} {text} is out of range 0-{_LARGEST_ID}", kind="user", id=text)
+        raise _out_of_range(str(number), what)
     return number
+
+
+def _id(text: str, what: str) -> int:
+    if not _is_id(text):
+        raise _out_of_range(text, what)
+    return _checked(int(text), what)
+
+
+def _out_of_range(text: str, what: str) -> InvalidArgument:
+    shown = text if len(text) <= 20 else f"{text[:20]}…"
+    return InvalidArgument(
+        f"{what} {shown} is out of range: uids and gids must be in range 0-{_LARGEST_ID}",
+        kind="user",
+        id=shown,
+        reason="ID_OUT_OF_RANGE",
+    )
 
 
 def resolve(user: str, passwd: str, group: str, group_add: Iterable[str] = ()) -> User:
@@ -76,21 +99,19 @@ def resolve(user: str, passwd: str, group: str, group_add: Iterable[str] = ()) -
             id=name,
             reason="NO_SUCH_USER",
         )
-    gid = account.gid
-    additional: dict[int, None] = {}
-    if has_group and group_name:
-        gid = _group(group_name, known_groups)
-    elif account.name:
-        additional.update((g, None) for _, g, members in known_groups if account.name in members)
+    gid = _group(group_name, known_groups) if has_group and group_name else _checked(account.gid, "gid")
+    additional: dict[int, None] = {gid: None}
+    if not (has_group and group_name) and account.name:
+        additional.update((_checked(g, "gid"), None) for _, g, members in known_groups if account.name in members)
     for extra in group_add:
         additional[_group(extra, known_groups)] = None
-    return User(account.uid, gid, tuple(additional), account.home or "/")
+    return User(_checked(account.uid, "uid"), gid, tuple(additional), account.home or "/")
 
 
 def _group(name: str, known: list[tuple[str, int, frozenset[str]]]) -> int:
     found = next((gid for n, gid, _ in known if n == name), None)
     if found is not None:
-        return found
+        return _checked(found, "gid")
     if name.isdecimal():
         return _id(name, "gid")
     raise InvalidArgument(

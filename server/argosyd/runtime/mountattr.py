@@ -1,0 +1,31 @@
+"""Whether mounts can be made read-only with all that is mounted below them (mount_setattr(2), AT_RECURSIVE)."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import re
+from collections.abc import Mapping
+
+_MOUNT_SETATTR = 442
+_FIRST = {"crun": (1, 4), "runc": (1, 1)}
+"""The first version of each runtime that knows the mount option "rro"."""
+
+
+def kernel_can() -> bool:
+    """Whether this kernel has the call (5.12 and later)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    # No kernel that knows the call takes a structure of no bytes, so that nothing is changed by asking.
+    libc.syscall(_MOUNT_SETATTR, -1, b"", 0, None, ctypes.c_size_t(0))
+    return ctypes.get_errno() == errno.EINVAL
+
+
+def runtime_can(name: str, version: str) -> bool:
+    """Whether a runtime of this version ("1.8.1") passes it on."""
+    found = re.match(r"(\d{1,9})\.(\d{1,9})", version)
+    return name in _FIRST and found is not None and (int(found[1]), int(found[2])) >= _FIRST[name]
+
+
+def able(versions: Mapping[str, str]) -> frozenset[str]:
+    """Which runtimes, by name and version, can do it here."""
+    return frozenset(n for n, v in versions.items() if runtime_can(n, v)) if kernel_can() else frozenset()
