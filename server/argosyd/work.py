@@ -1,0 +1,107 @@
+"""Work that must not hold the daemon up: foreign bytes to be read, foreign things to be waited for.
+
+Such work runs on a few threads of its own, so that however much of it there is, the threads that everything else
+shares stay free. Who waits for it can go: what has not begun never begins, and what has begun is told, so that code
+that looks (`checkpoint`) ends early. A thread keeps its place until its work has really ended: there are never more.
+
+Python's interpreter runs one thread at a time, in slices of 5 ms. So a thread alone protects the event loop from
+work that waits, and merely shares the core with work that computes: that must be short by itself, linear in the size
+of its input, which has a limit. Parsers of foreign bytes are written that way (ARCHITECTURE, "Foreign bytes").
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from queue import Empty, SimpleQueue
+from typing import ParamSpec, TypeVar
+
+from argosy.errors import TimedOut
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_abandoned: contextvars.ContextVar[threading.Event | None] = contextvars.ContextVar("abandoned", default=None)
+
+
+class Abandoned(BaseException):
+    """Nobody waits for this work any more. Not an Exception: code that handles those must not go on."""
+
+
+def checkpoint() -> None:
+    """Ends work that nobody waits for: call it between steps. Elsewhere it does nothing. Abandoned."""
+    event = _abandoned.get()
+    if event is not None and event.is_set():
+        raise Abandoned
+
+
+class Workers:
+    """Threads for one kind of work, started when they are needed. The daemon's end does not wait for them."""
+
+    def __init__(self, name: str, threads: int, deadline: float) -> None:
+        """`name` is what the work is called in messages; `deadline` in seconds, waiting for a thread included."""
+        self._name, self._most, self._deadline = name, threads, deadline
+        self._queue: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._threads = self._idle = 0
+
+    async def run(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Calls on one of the threads. What the call raises; TimedOut.
+
+        When it is cancelled or late it returns at once; the call ends at its next `checkpoint`, or by itself.
+        """
+        event = threading.Event()
+        context = contextvars.copy_context()
+        context.run(_abandoned.set, event)
+        future: Future[R] = Future()
+
+        def work() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                future.set_result(context.run(call, *args, **kwargs))
+            except BaseException as error:
+                future.set_exception(error)
+
+        self._submit(work)
+        try:
+            async with asyncio.timeout(self._deadline) as limit:
+                return await asyncio.wrap_future(future)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise TimedOut(
+                f"{self._name} took longer than {self._deadline:g} s: try again when the daemon has less to do",
+                kind="work", id=self._name, reason="WORK_TIMED_OUT",
+            ) from None  # fmt: skip
+        finally:
+            event.set()
+
+    def _submit(self, work: Callable[[], None]) -> None:
+        with self._lock:
+            self._queue.put(work)
+            if self._idle:
+                self._idle -= 1
+            elif self._threads < self._most:
+                self._threads += 1
+                name = f"{self._name.replace(' ', '-')}-{self._threads}"
+                threading.Thread(target=self._serve, name=name, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                work = self._queue.get_nowait()
+            except Empty:
+                with self._lock:
+                    self._idle += 1
+                work = self._queue.get()
+            work()
+            # What it holds must not live until the next comes.
+            del work
+
+
+parsing = Workers("reading foreign text", 2, 60.0)
+"""For parsers: short by their limits, so two threads are plenty."""
