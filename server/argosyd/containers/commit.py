@@ -57,12 +57,12 @@ class Committer:
         base = await images.resolve(cell.definition.image_id)
         # Not recorded as a pause: should the daemon die meanwhile, the next one thaws what nobody asked to freeze.
         running = cell.state.status.state is ContainerState.RUNNING
-        frozen = options.pause and running and s.cgroups.freeze(s.cgroup(cell), True)
+        frozen = options.pause and running and await s.cgroups.freeze(s.cgroup(cell))
         try:
             layer = await images.add_layer(s.doors.snapshots.diff(cell.id))
         finally:
             if frozen and cell.state.status.state is not ContainerState.PAUSED:
-                s.cgroups.freeze(s.cgroup(cell), False)
+                s.cgroups.thaw(s.cgroup(cell))
         entry = HistoryEntry(
             created=Timestamp(time.time_ns()),
             created_by=" ".join(cell.definition.args),

@@ -71,7 +71,7 @@ class Control:
     def _signal(self, cell: Cell, run: Run, number: int) -> None:
         if cell.state.status.state is ContainerState.PAUSED:
             # A frozen process would never see it.
-            self._s.cgroups.freeze(self._s.cgroup(cell), False)
+            self._s.cgroups.thaw(self._s.cgroup(cell))
             cell.change(state=ContainerState.RUNNING)
         run.process.send(number)
 
@@ -117,7 +117,7 @@ class Control:
                 raise not_running(cell)
             if cell.state.status.state is ContainerState.PAUSED:
                 raise Conflict(f"Container {cell.id} is already paused", kind="container", id=cell.id, reason="PAUSED")
-            if not self._s.cgroups.freeze(self._s.cgroup(cell), True):
+            if not await self._s.cgroups.freeze(self._s.cgroup(cell)):
                 await self._runtime(cell, pause=True)
             cell.change(state=ContainerState.PAUSED)
             await self._s.store.put_state(cell.id, cell.state)
@@ -128,7 +128,7 @@ class Control:
         async with cell.lock:
             if cell.state.status.state is not ContainerState.PAUSED:
                 raise Conflict(f"Container {cell.id} is not paused", kind="container", id=cell.id, reason="NOT_PAUSED")
-            if not self._s.cgroups.freeze(self._s.cgroup(cell), False):
+            if not self._s.cgroups.thaw(self._s.cgroup(cell)):
                 await self._runtime(cell, pause=False)
             cell.change(state=ContainerState.RUNNING)
             await self._s.store.put_state(cell.id, cell.state)

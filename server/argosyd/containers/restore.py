@@ -96,7 +96,7 @@ class Restorer:
             paused = s.cgroups.frozen(s.cgroup(cell))
             if paused and cell.state.status.state is not ContainerState.PAUSED:
                 # Frozen for a moment (a commit, a pause that nobody was told of) when the daemon was killed.
-                paused = not s.cgroups.freeze(s.cgroup(cell), False)
+                paused = not s.cgroups.thaw(s.cgroup(cell))
             cell.change(state=ContainerState.PAUSED if paused else ContainerState.RUNNING, pid=run.process.pid)
             attachment = s.doors.network.attachment(cell.id)
             if attachment is not None:

@@ -12,10 +12,14 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
+from argosy.errors import Conflict
 from argosyd.runtime.mountns import CgroupMounts, cgroup_mounts
 
 _UNLIMITED = 1 << 62
 _REMOVE_TRIES = 100
+_FREEZE_PATIENCE = 10.0
+_FIRST_LOOK, _LAST_LOOK = 0.0005, 0.05
+"""Seconds between looks at a freezer: most are done at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +77,9 @@ class Cgroups:
         """Pids of a container's processes, nested cgroups included."""
         pids: dict[int, None] = {}
         top = self._directory(path, "pids" if "pids" in self.mounts.v1 else "memory")
-        for directory, _, _ in os.walk(top):
+        for directory in _nested(top):
             try:
-                pids.update(dict.fromkeys(int(p) for p in Path(directory, "cgroup.procs").read_text().split()))
+                pids.update(dict.fromkeys(int(p) for p in (directory / "cgroup.procs").read_text().split()))
             except OSError:
                 continue
         return list(pids)
@@ -145,8 +149,44 @@ class Cgroups:
         except OSError:
             return False
 
-    def freeze(self, path: str, frozen: bool) -> bool:
-        """Freezes or thaws; False when the host has no freezer."""
+    async def freeze(self, path: str, patience: float = _FREEZE_PATIENCE) -> bool:
+        """Freezes, and waits until every process stands still; False when the host has no freezer.
+
+        Conflict after `patience` seconds, thawed again: a process that the kernel waits for cannot be stopped.
+        """
+        if not self._set_frozen(path, True):
+            return False
+        try:
+            async with asyncio.timeout(patience):
+                pause = _FIRST_LOOK
+                while not self._stands_still(path):
+                    await asyncio.sleep(pause)
+                    pause = min(2 * pause, _LAST_LOOK)
+        except BaseException as error:
+            self.thaw(path)
+            if isinstance(error, TimeoutError):
+                raise Conflict(
+                    f"the processes in {path} could not be frozen within {patience:g} s: one waits in the kernel, for a "
+                    "disk or a file system that does not answer", kind="cgroup", id=path, reason="NOT_FROZEN",
+                ) from None  # fmt: skip
+            raise
+        return True
+
+    def thaw(self, path: str) -> bool:
+        """Lets it run on; False when the host has no freezer."""
+        return self._set_frozen(path, False)
+
+    def _stands_still(self, path: str) -> bool:
+        """Whether freezing has come to its end: v1 says FREEZING until then (kernel, freezer-subsystem.rst), v2 only
+        then says frozen (cgroup-v2.rst, "cgroup.freeze"). One that is gone counts."""
+        if self.mode == "v2":
+            return self.frozen(path) or not (Path(self.mounts.v2) / path[1:]).exists()
+        try:
+            return (self._directory(path, "freezer") / "freezer.state").read_text().strip() == "FROZEN"
+        except OSError:
+            return True
+
+    def _set_frozen(self, path: str, frozen: bool) -> bool:
         try:
             if self.mode == "v2":
                 (Path(self.mounts.v2) / path[1:] / "cgroup.freeze").write_text("1" if frozen else "0")
@@ -183,7 +223,7 @@ class Cgroups:
             if all(removed):
                 return
             if attempt == 0:
-                self.freeze(path, False)
+                self.thaw(path)
             for pid in self.processes(path):
                 try:
                     os.kill(pid, signal.SIGKILL)
@@ -195,30 +235,37 @@ class Cgroups:
     def remove_parent(self) -> None:
         """Removes the parent where it is empty."""
         for directory in self._directories(self.parent):
-            _remove_tree(directory, deep=False)
+            _rmdir(directory)
 
     def list(self) -> set[str]:
         """The names below the parent, in any hierarchy."""
         return {e.name for d in self._directories(self.parent) for e in os.scandir(d) if e.is_dir()}
 
 
-def _remove_tree(directory: Path, *, deep: bool = True) -> bool:
+def _nested(top: Path) -> list[Path]:
+    """A cgroup and all inside it, parents first: a container that may write there nests them as deep as it likes."""
+    found, pending = [], [top]
+    while pending:
+        directory = pending.pop()
+        found.append(directory)
+        try:
+            with os.scandir(directory) as entries:
+                pending += [Path(e.path) for e in entries if e.is_dir(follow_symlinks=False)]
+        except OSError:
+            # It is gone, or its name has become longer than one call takes.
+            continue
+    return found
+
+
+def _remove_tree(directory: Path) -> bool:
     """Removes a cgroup and those inside it; False when one is busy."""
-    try:
-        os.rmdir(directory)
+    if _rmdir(directory):
         return True
-    except FileNotFoundError:
-        return True
-    except OSError:
-        if not deep:
-            return False
-    try:
-        children = [Path(e.path) for e in os.scandir(directory) if e.is_dir(follow_symlinks=False)]
-    except FileNotFoundError:
-        return True
-    removed = [_remove_tree(child) for child in children]
-    if not all(removed):
-        return False
+    removed = [_rmdir(inside) for inside in reversed(_nested(directory))]
+    return all(removed)
+
+
+def _rmdir(directory: Path) -> bool:
     try:
         os.rmdir(directory)
     except FileNotFoundError:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.harness.attack import make_deep
 
-from argosy.errors import Unavailable
+from argosy.errors import Conflict, Unavailable
 from argosyd.runtime.cgroups import Cgroups
 from argosyd.runtime.inroot import make_dirs_in_root, read_text_in_root, stat_in_root
 from argosyd.runtime.mountns import CgroupMounts, parse_cgroup_mounts
@@ -63,12 +65,56 @@ def test_usage_on_v2(tmp_path: Path) -> None:
     assert (usage.block_read, usage.block_write) == (11, 22)
 
 
-def test_usage_of_a_cgroup_that_is_gone_is_nothing(tmp_path: Path) -> None:
+async def test_usage_of_a_cgroup_that_is_gone_is_nothing(tmp_path: Path) -> None:
     cgroups, _ = v2(tmp_path)
     assert cgroups.usage("/argosy/gone").cpu_ns == 0
     assert cgroups.processes("/argosy/gone") == []
     assert cgroups.oom_kills("/argosy/gone") == 0
-    assert not cgroups.freeze("/argosy/gone", True)
+    assert not await cgroups.freeze("/argosy/gone")
+    assert not cgroups.thaw("/argosy/gone")
+
+
+def slow_freezer(tmp_path: Path, mode: str, state: list[str]) -> Cgroups:
+    """A freezer that says `state`, one word a look, the last one for ever."""
+    name = "c"
+    (tmp_path / name).mkdir()
+    mounts = CgroupMounts({}, str(tmp_path)) if mode == "v2" else CgroupMounts({"freezer": str(tmp_path)}, "")
+
+    class Slow(Cgroups):
+        def _stands_still(self, path: str) -> bool:
+            file = "cgroup.events" if mode == "v2" else "freezer.state"
+            (tmp_path / name / file).write_text(state.pop(0) if len(state) > 1 else state[0])
+            return super()._stands_still(path)
+
+    return Slow("/", mounts)
+
+
+@pytest.mark.parametrize(("mode", "states"), [("v1", ["FREEZING", "FREEZING", "FROZEN"]),
+                                              ("v2", ["frozen 0", "frozen 0", "frozen 1"])])  # fmt: skip
+async def test_freezing_waits_until_the_freezer_says_so(tmp_path: Path, mode: str, states: list[str]) -> None:
+    cgroups = slow_freezer(tmp_path, mode, states)
+    assert await cgroups.freeze("/c")
+    assert len(states) == 1
+
+
+async def test_what_cannot_be_frozen_is_thawed_again_and_told(tmp_path: Path) -> None:
+    cgroups = slow_freezer(tmp_path, "v1", ["FREEZING"])
+    with pytest.raises(Conflict) as caught:
+        await cgroups.freeze("/c", 0.01)
+    assert caught.value.reason == "NOT_FROZEN"
+    assert (tmp_path / "c" / "freezer.state").read_text() == "THAWED"
+
+
+def test_cgroups_nested_deeper_than_python_recurses_are_removed(tmp_path: Path) -> None:
+    cgroups, directory = v2(tmp_path)
+    make_deep(directory, 1200)
+    deep = directory / "/".join(["d"] * 1200)
+    (deep / "file").rename(deep / "cgroup.procs")
+    (deep / "cgroup.procs").write_text("7\n")
+    assert cgroups.processes("/argosy/c") == [7]
+    (deep / "cgroup.procs").unlink()
+    asyncio.run(cgroups.remove("/argosy/c"))
+    assert not directory.exists()
 
 
 async def test_cgroups_are_removed_with_those_inside(tmp_path: Path) -> None:
