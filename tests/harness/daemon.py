@@ -139,11 +139,16 @@ class Daemon:
         ):
             cgroup.rmdir()
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a command of this daemon's client is run with."""
+        return {**os.environ, "PYTHONPATH": python_path(), "ARGOSY_HOST": self.address}
+
     def argosy(self, *arguments: str, check: bool = False, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         """Runs the command line."""
         return subprocess.run(
             [sys.executable, "-m", "argosy", *arguments],
-            env={**os.environ, "PYTHONPATH": python_path(), "ARGOSY_HOST": self.address},
+            env=self.environment,
             input=stdin,
             capture_output=True,
             check=check,

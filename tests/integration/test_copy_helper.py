@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-HELPER = Path(__file__).resolve().parents[2] / "server" / "argosyd" / "containers" / "tarhelper.py"
+HELPER = Path(__file__).resolve().parents[2] / "server" / "argosyd" / "trees" / "helper.py"
 
 parts = st.sampled_from(["a", "b", "..", ".", "up", "abs", "", "fifo"])
 paths = st.lists(parts, min_size=1, max_size=4).map("/".join)
@@ -94,7 +94,7 @@ def test_a_tree_comes_out_as_it_went_in(tmp_path: Path) -> None:
     os.mknod(tree / "null", 0o20666, os.makedev(1, 3))
     os.utime(tree / "file", ns=(1_000_000_000, 1_500_000_000))
     os.utime(tree / "sub", ns=(0, 7_000_000_000))
-    packed = helper(root, "pack", "/", "tree")
+    packed = helper(root, "pack", "/tree", "0", "tree")
     assert packed.returncode == 0, packed.stderr
     target = tmp_path / "target"
     target.mkdir()

@@ -9,7 +9,7 @@
   little around them.
 - `restore`: what a daemon that starts makes of what an earlier one left.
 - `spec/`: the OCI runtime spec as a pure function of request, image, network and host.
-- `attach`, `exec`, `logs/`: streams. `copy`, `roots`, `tarhelper`: files. `observe`, `change`, `commit`,
+- `attach`, `exec`, `logs/`: streams. `copy`, `roots`: files. `observe`, `change`, `commit`,
   `membership`, `listing`: the rest of the API, one subject each.
 
 Below it, `argosyd.runtime` speaks to conmon, the OCI runtime, cgroups and the kernel, and knows no container.

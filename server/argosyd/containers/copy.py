@@ -5,23 +5,35 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
+import logging
 import os
 import posixpath
 import stat
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from argosy.errors import ArgosyError, Conflict, InvalidArgument, NotFound, ResourceExhausted
+from argosyd import trees
 from argosyd.containers.cell import Cell
-from argosyd.containers.roots import Place, Roots
-from argosyd.runtime.inroot import open_in_root
+from argosyd.containers.roots import Roots
+from argosyd.runtime.proc import PidFd
+from argosyd.trees.root import Root
 from argosyd.units import Timestamp
+from argosyd.work import Workers
+
+log = logging.getLogger(__name__)
 
 _CHUNK = 256 * 1024
-_HELPER = str(Path(__file__).with_name("tarhelper.py"))
+_KILL_PATIENCE = 10.0
+_HELPER = str(Path(trees.__file__).with_name("helper.py"))
+_LONGEST_COMPLAINT = 64 * 1024
+
+looking = Workers("looking into a container", 8, 30.0)
+"""What a path is may be for a file system of the container's own to say (FUSE), and that may never answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,86 +48,139 @@ class PathStat:
     is_dir: bool = False
 
 
-def no_such_file(cell: Cell, path: str) -> NotFound:
-    """Docker's words."""
-    return NotFound(
-        f"Could not find the file {path} in container {cell.id[:12]}", kind="path", id=path, reason="NO_SUCH_PATH"
-    )
+def absolute(path: str) -> str:
+    """A path as Docker takes it: from the root, "." and ".." resolved by their words alone. InvalidArgument (a NUL)."""
+    if "\0" in path:
+        raise InvalidArgument(f"{path!r} has a NUL in it, which no path may", kind="path", id=path)
+    return "/" + posixpath.normpath("/" + path).lstrip("/")
 
 
-def look(cell: Cell, place: Place, shown: str, *, follow: bool) -> PathStat:
-    """What is at a place. NotFound."""
-    try:
-        fd = open_in_root(place.root, place.path, os.O_PATH | (0 if follow else os.O_NOFOLLOW))
-    except OSError as error:
-        raise _error(cell, shown, error.errno or 0, error.strerror or str(error)) from None
+def name_in_archive(path: str) -> str:
+    """What a path's entry is called in the archive made of it: its last part; "." for the root and for `DIR/.`."""
+    return "." if path.rstrip("/").endswith("/.") else posixpath.basename(absolute(path)) or "."
+
+
+def look(root: Root, path: str, *, follow: bool) -> PathStat:
+    """What is at an absolute path. Blocking. OSError."""
+    fd = root.open(path, os.O_PATH, follow=follow)
     try:
         status = os.fstat(fd)
-        is_link = stat.S_ISLNK(status.st_mode)
-        target = os.readlink("", dir_fd=fd) if is_link else ""
+        target = os.readlink("", dir_fd=fd) if stat.S_ISLNK(status.st_mode) else ""
     finally:
         os.close(fd)
     return PathStat(
-        posixpath.basename(place.path) or "/",
-        status.st_size,
-        status.st_mode,
-        Timestamp(status.st_mtime_ns),
-        target,
+        posixpath.basename(path) or "/", status.st_size, status.st_mode, Timestamp(status.st_mtime_ns), target,
         stat.S_ISDIR(status.st_mode),
-    )
+    )  # fmt: skip
 
 
 def _error(cell: Cell, path: str, number: int, message: str) -> ArgosyError:
-    if number in (errno.ENOENT, errno.ENOTDIR):
-        return no_such_file(cell, path)
-    if number == errno.ENOSPC:
+    if number in (errno.ENOENT, errno.ENOTDIR) and message in (os.strerror(number), ""):
+        return NotFound(
+            f"Could not find the file {path} in container {cell.id[:12]}", kind="path", id=path, reason="NO_SUCH_PATH"
+        )
+    if number in (errno.ENOSPC, errno.EDQUOT):
         return ResourceExhausted(f"{path}: no space left on the device", kind="path", id=path)
     if number == errno.EROFS:
+        if cell.definition.spec.read_only_rootfs:
+            return Conflict("container rootfs is marked read-only", kind="container", id=cell.id, reason="READ_ONLY")
         return Conflict(f"{path} is on a read-only file system", kind="path", id=path, reason="READ_ONLY")
+    if number == errno.ESTALE:
+        return Conflict(f"{path} was moved while it was read: pause the container, or try again", kind="path", id=path)
     return InvalidArgument(f"{path}: {message}", kind="path", id=path)
 
 
 class _Helper:
     """The helper process with a pipe to or from it."""
 
-    def __init__(self, root: Path, arguments: Sequence[str], *, reading: bool) -> None:
-        fd = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._errors = os.memfd_create("errors")
+    def __init__(self, root: Root, arguments: Sequence[str], *, reading: bool) -> None:
+        self._complaint = os.memfd_create("complaint")
+        # Not the event loop's own way: it forks, and what grpc does in the child of a fork is not always survived.
+        self.process = subprocess.Popen(
+            [sys.executable, "-I", "-S", _HELPER, arguments[0], str(root.fd), *arguments[1:]],
+            stdin=subprocess.DEVNULL if reading else subprocess.PIPE,
+            stdout=subprocess.PIPE if reading else subprocess.DEVNULL,
+            stderr=self._complaint, pass_fds=(root.fd,), start_new_session=True,
+        )  # fmt: skip
+
+    async def output(self) -> AsyncIterator[bytes]:
+        """What it writes."""
+        assert self.process.stdout is not None
+        reader = asyncio.StreamReader(limit=_CHUNK)
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), self.process.stdout
+        )
         try:
-            self.process = subprocess.Popen(
-                [sys.executable, "-I", "-S", _HELPER, arguments[0], str(fd), *arguments[1:]],
-                stdin=subprocess.DEVNULL if reading else subprocess.PIPE,
-                stdout=subprocess.PIPE if reading else subprocess.DEVNULL,
-                stderr=self._errors,
-                pass_fds=(fd,),
-            )
+            while chunk := await reader.read(_CHUNK):
+                yield chunk
         finally:
-            os.close(fd)
+            transport.close()
+
+    async def feed(self, data: AsyncIterator[bytes]) -> None:
+        """Hands it a stream, for as long as it reads."""
+        assert self.process.stdin is not None
+        loop = asyncio.get_running_loop()
+        transport, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, self.process.stdin)
+        writer = asyncio.StreamWriter(transport, protocol, None, loop)
+        try:
+            async for chunk in data:
+                # uvloop takes a write to a pipe whose reader is gone for a fault of the program.
+                if transport.is_closing():
+                    return
+                writer.write(chunk)
+                await writer.drain()
+        except (BrokenPipeError, ConnectionResetError):
+            # The helper says why when it is asked for its end.
+            return
+        finally:
+            transport.close()
+
+    async def _ended(self) -> None:
+        pidfd = PidFd(self.process.pid)
+        try:
+            await pidfd.ended()
+        finally:
+            pidfd.close()
 
     async def finish(self, cell: Cell, shown: str) -> None:
         """Waits for the end. The helper's error as one of ours."""
-        code = await asyncio.to_thread(self.process.wait)
-        if code != 0:
-            text = os.pread(self._errors, 64 * 1024, 0).decode(errors="replace").strip().splitlines()
-            try:
-                error = json.loads(text[-1])
-            except (ValueError, IndexError):
-                raise InvalidArgument(f"{shown}: {text[-1] if text else 'it failed'}", kind="path", id=shown) from None
-            where = f"{shown}: {error['path']}" if error.get("path") else shown
-            raise _error(cell, where, int(error.get("errno") or 0), str(error["message"]))
+        await self._ended()
+        if self.process.wait() == 0:
+            return
+        lines = os.pread(self._complaint, _LONGEST_COMPLAINT, 0).decode(errors="replace").strip().splitlines()
+        try:
+            error = json.loads(lines[-1])
+        except (ValueError, IndexError):
+            told = lines[-1] if lines else f"the helper ended with {self.process.returncode}"
+            raise InvalidArgument(f"{shown}: {told}", kind="path", id=shown) from None
+        where = f"{shown}: {error['path']}" if error["path"] else shown
+        raise _error(cell, where, int(error["errno"]), str(error["message"]))
 
-    def close(self) -> None:
-        """Ends the helper if it runs yet."""
+    async def close(self) -> None:
+        """Ends it if it runs yet. One that waits for a file system which never answers can be killed all the same."""
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe is not None:
-                try:
-                    pipe.close()
-                except BrokenPipeError:
-                    pass
+                pipe.close()
+        os.close(self._complaint)
         if self.process.poll() is None:
             self.process.kill()
+            try:
+                async with asyncio.timeout(_KILL_PATIENCE):
+                    await self._ended()
+            except TimeoutError:
+                log.warning("process %d, which copied files, is stuck in the kernel", self.process.pid)
+                return
             self.process.wait()
-        os.close(self._errors)
+
+
+@asynccontextmanager
+async def _helping(root: Root, arguments: Sequence[str], *, reading: bool) -> AsyncIterator[_Helper]:
+    """A helper that is gone at the end of the block."""
+    helper = _Helper(root, arguments, reading=reading)
+    try:
+        yield helper
+    finally:
+        await helper.close()
 
 
 class Copier:
@@ -124,86 +189,46 @@ class Copier:
     def __init__(self, roots: Roots) -> None:
         self._roots = roots
 
+    async def _look(self, cell: Cell, root: Root, path: str, *, follow: bool) -> PathStat:
+        try:
+            return await looking.run(look, root, absolute(path), follow=follow or path.endswith("/"))
+        except OSError as error:
+            raise _error(cell, path, error.errno or 0, error.strerror or str(error)) from None
+
     async def stat(self, cell: Cell, path: str, *, follow: bool) -> PathStat:
         """What a path is; a slash at its end follows a link there, as everywhere. NotFound."""
-        follow = follow or path.endswith("/")
-        async with self._roots.place(cell, path) as place:
-            return look(cell, place, path, follow=follow)
+        absolute(path)
+        async with self._roots.whole(cell) as root:
+            return await self._look(cell, root, path, follow=follow)
 
     async def pack(self, cell: Cell, path: str, *, follow: bool) -> AsyncIterator[bytes]:
         """A file or tree as a tar stream whose names begin with the path's last part. NotFound."""
         follow = follow or path.endswith("/")
-        async with self._roots.place(cell, path) as place:
-            found = look(cell, place, path, follow=follow)
-            directory, name = posixpath.split(place.path.rstrip("/"))
-            shown = posixpath.basename(path.rstrip("/")) or "."
-            if follow:
-                fd = open_in_root(place.root, place.path, os.O_PATH)
-                try:
-                    real = os.readlink(f"/proc/self/fd/{fd}")
-                finally:
-                    os.close(fd)
-                base = os.path.realpath(place.root) if not str(place.root).startswith("/proc/") else ""
-                inside = real.removeprefix(base) if base else _inside(place, real)
-                directory, name = posixpath.split(inside.rstrip("/"))
-            arguments = ("pack", directory or "/", name or ".", shown if found.name != "/" else ".")
-            async for chunk in self._stream(cell, place.root, arguments, path):
+        async with self._roots.whole(cell) as root:
+            await self._look(cell, root, path, follow=follow)
+            arguments = ("pack", absolute(path), "1" if follow else "0", name_in_archive(path))
+            async for chunk in self._stream(cell, root, arguments, path):
                 yield chunk
 
     async def export(self, cell: Cell) -> AsyncIterator[bytes]:
         """The whole root as a tar stream, without what is mounted in it."""
-        async with self._roots.snapshot(cell) as root:
-            async for chunk in self._stream(cell, root, ("pack", "/", ".", "."), "/"):
+        async with self._roots.own(cell) as root:
+            async for chunk in self._stream(cell, root, ("pack", "/", "0", "."), "/"):
                 yield chunk
 
-    async def _stream(self, cell: Cell, root: Path, arguments: Sequence[str], shown: str) -> AsyncIterator[bytes]:
-        helper = _Helper(root, arguments, reading=True)
-        try:
-            assert helper.process.stdout is not None
-            fd = helper.process.stdout.fileno()
-            while chunk := await asyncio.to_thread(os.read, fd, _CHUNK):
+    async def _stream(self, cell: Cell, root: Root, arguments: Sequence[str], shown: str) -> AsyncIterator[bytes]:
+        async with _helping(root, arguments, reading=True) as helper:
+            async for chunk in helper.output():
                 yield chunk
             await helper.finish(cell, shown)
-        finally:
-            helper.close()
 
     async def unpack(self, cell: Cell, path: str, data: AsyncIterator[bytes], *, owners: bool, keep_dirs: bool) -> None:
         """Unpacks a tar stream into a directory. NotFound, InvalidArgument (archive), Conflict (read-only)."""
-        spec = cell.definition.spec
-        if spec.read_only_rootfs and not _in_writable_mount(cell, path):
-            raise Conflict("container rootfs is marked read-only", kind="container", id=cell.id, reason="READ_ONLY")
-        async with self._roots.place(cell, path) as place:
-            found = look(cell, place, path, follow=True)
+        async with self._roots.whole(cell) as root:
+            found = await self._look(cell, root, path, follow=True)
             if not found.is_dir:
                 raise InvalidArgument(f"{path} is not a directory in the container", kind="path", id=path)
             options = ",".join((*(("owners",) if owners else ()), *(("keepdirs",) if keep_dirs else ())))
-            helper = _Helper(place.root, ("unpack", place.path, options), reading=False)
-            try:
-                assert helper.process.stdin is not None
-                fd = helper.process.stdin.fileno()
-                try:
-                    async for chunk in data:
-                        view = memoryview(chunk)
-                        while view:
-                            view = view[await asyncio.to_thread(os.write, fd, view) :]
-                except BrokenPipeError:
-                    pass
-                helper.process.stdin.close()
+            async with _helping(root, ("unpack", absolute(path), options), reading=False) as helper:
+                await helper.feed(data)
                 await helper.finish(cell, path)
-            finally:
-                helper.close()
-
-
-def _inside(place: Place, real: str) -> str:
-    """Where a descriptor opened below another process's root lies in that root."""
-    top = os.readlink(place.root)
-    return real if top == "/" else real.removeprefix(top)
-
-
-def _in_writable_mount(cell: Cell, path: str) -> bool:
-    absolute = posixpath.normpath("/" + path)
-    for mount in sorted(cell.definition.mounts, key=lambda m: -len(m.target)):
-        target = posixpath.normpath(mount.target)
-        if absolute == target or absolute.startswith(target + "/"):
-            return not mount.read_only
-    return False

@@ -23,10 +23,10 @@ from argosyd.containers.rooms import Shared
 from argosyd.containers.spec import capabilities, security, users
 from argosyd.containers.spec.process import merge_environment
 from argosyd.runtime.attach_socket import AttachSocket
-from argosyd.runtime.inroot import read_text_in_root
 from argosyd.runtime.monitor import Stdio, exit_code, resize
 from argosyd.runtime.oci import RuntimeFailed
 from argosyd.runtime.proc import PidFd, ProcessGone, is_monitor_of, read_pid, start_time
+from argosyd.trees.root import Root
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,12 +187,9 @@ class Execs:
         if request.tty and not any(e.startswith("TERM=") for e in env):
             env.append("TERM=xterm")
         if request.user:
-            user = users.resolve(
-                request.user,
-                read_text_in_root(root, "/etc/passwd"),
-                read_text_in_root(root, "/etc/group"),
-                cell.definition.spec.group_add,
-            )
+            with Root.at(root) as tree:
+                passwd, group = tree.read_text("/etc/passwd"), tree.read_text("/etc/group")
+            user = users.resolve(request.user, passwd, group, cell.definition.spec.group_add)
             process["user"] = {"uid": user.uid, "gid": user.gid, "additionalGids": list(user.additional_gids)}
             if not any(e.startswith("HOME=") for e in (*request.env, *cell.definition.spec.env)):
                 env = merge_environment(env, (f"HOME={user.home}",))

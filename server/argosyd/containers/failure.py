@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from argosy.errors import ArgosyError, InvalidArgument, Unavailable
-from argosyd.runtime.inroot import stat_in_root
+from argosyd.trees.root import Root
 from argosyd.volumes.model import ResolvedMount
 
 
@@ -21,9 +21,16 @@ def _look(root: Path, mounts: Sequence[ResolvedMount], path: str) -> int | None:
     for mount in sorted(mounts, key=lambda m: -len(m.target)):
         inside = posixpath.normpath(mount.target)
         if mount.source and (path == inside or path.startswith(inside + "/")):
-            found = stat_in_root(Path(mount.source), path[len(inside) :]) if path != inside else None
-            return found.st_mode if found else None
-    found = stat_in_root(root, path)
+            return _mode(mount.source, path[len(inside) :]) if path != inside else None
+    return _mode(root, path)
+
+
+def _mode(root: Path | str, path: str) -> int | None:
+    try:
+        with Root.at(root) as tree:
+            found = tree.stat(path)
+    except OSError:
+        return None
     return found.st_mode if found else None
 
 

@@ -21,10 +21,10 @@ from argosyd.containers.spec.builder import Request, build
 from argosyd.host import apparmor
 from argosyd.network.model import Attachment, AttachRequest, PortMapping
 from argosyd.runtime import seccompbpf
-from argosyd.runtime.inroot import make_dirs_in_root, read_text_in_root
 from argosyd.runtime.monitor import Log, Monitored, Stdio
 from argosyd.runtime.oci import RuntimeFailed
 from argosyd.runtime.proc import PidFd, ProcessGone
+from argosyd.trees.root import Root
 
 UNPRIVILEGED_NETWORK_SYSCTLS = {
     "net.ipv4.ip_unprivileged_port_start": "0",
@@ -121,12 +121,9 @@ class Launcher:
             # Written in place: a file that is mounted somewhere keeps its inode.
             (home / name).write_text(content)
             os.chmod(home / name, 0o644)
-        user = users.resolve(
-            spec.user or definition.image.user,
-            read_text_in_root(root, "/etc/passwd"),
-            read_text_in_root(root, "/etc/group"),
-            spec.group_add,
-        )
+        with Root.at(root) as tree:
+            passwd, group = tree.read_text("/etc/passwd"), tree.read_text("/etc/group")
+        user = users.resolve(spec.user or definition.image.user, passwd, group, spec.group_add)
         request = Request(
             id=cell.id,
             spec=spec,
@@ -216,7 +213,8 @@ def _make_working_dir(cell: Cell, root: Path) -> None:
     if not path or any(path == m.target or path.startswith(m.target + "/") for m in cell.definition.mounts):
         return
     try:
-        make_dirs_in_root(root, path)
+        with Root.at(root) as tree:
+            os.close(tree.make_directories(path))
     except OSError as error:
         raise InvalidArgument(
             f"cannot use {path} as the working directory: {error.strerror}",

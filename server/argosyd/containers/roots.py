@@ -1,25 +1,18 @@
-"""The root of a container as files on the host, whether it runs or not."""
+"""The root of a container as others can look into it, whether it runs or not."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import posixpath
 from collections import Counter
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 
-from argosyd.containers.cell import Cell
+from argosyd.containers.cell import Cell, Run
 from argosyd.containers.records import Intent
 from argosyd.containers.rooms import Shared
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A path of a container: below which host directory it lies, and its path there."""
-
-    root: Path
-    path: str
+from argosyd.trees.root import Root
+from argosyd.trees.view import ViewMount, open_view
 
 
 class Roots:
@@ -31,7 +24,7 @@ class Roots:
 
     @contextlib.asynccontextmanager
     async def snapshot(self, cell: Cell) -> AsyncIterator[Path]:
-        """The container's own root, without what is mounted in it."""
+        """Where the container's own root is mounted, without what is mounted in it."""
         snapshots = self._s.doors.snapshots
         self._users[cell.id] += 1
         try:
@@ -44,19 +37,39 @@ class Roots:
                     await snapshots.unmount(cell.id)
 
     @contextlib.asynccontextmanager
-    async def place(self, cell: Cell, path: str) -> AsyncIterator[Place]:
-        """Where a path is that a user named, volumes included."""
-        absolute = "/" + posixpath.normpath("/" + path).lstrip("/")
-        run = cell.run
-        if run is not None and cell.running:
-            # The process's own root shows everything that is mounted there.
-            yield Place(Path(f"/proc/{run.process.pid}/root"), absolute)
+    async def own(self, cell: Cell) -> AsyncIterator[Root]:
+        """The same, held."""
+        async with self.snapshot(cell) as path:
+            with Root.at(path) as root:
+                yield root
+
+    @contextlib.asynccontextmanager
+    async def whole(self, cell: Cell) -> AsyncIterator[Root]:
+        """The root with all that is mounted in it, as the container's processes have it."""
+        if cell.run is not None and cell.running and (running := _root_of(cell.run)) is not None:
+            with running:
+                yield running
             return
-        for mount in sorted(cell.definition.mounts, key=lambda m: -len(m.target)):
-            target = posixpath.normpath(mount.target)
-            inside = absolute == target or absolute.startswith(target + "/")
-            if inside and mount.source and Path(mount.source).is_dir():
-                yield Place(Path(mount.source), absolute[len(target) :] or "/")
+        spec = cell.definition.spec
+        mounts = [ViewMount(m.source, m.target, m.read_only) for m in cell.definition.mounts if m.source]
+        async with self.snapshot(cell) as path:
+            if not mounts and not spec.read_only_rootfs:
+                with Root.at(path) as root:
+                    yield root
                 return
-        async with self.snapshot(cell) as root:
-            yield Place(root, absolute)
+            view = await asyncio.to_thread(open_view, str(path), mounts, read_only=spec.read_only_rootfs)
+            with view:
+                yield view
+
+
+def _root_of(run: Run) -> Root | None:
+    """The root of a process that runs; None when it has ended."""
+    try:
+        root = Root.at(f"/proc/{run.process.pid}/root")
+    except OSError:
+        return None
+    # Were it not alive now, the pid might have been another's.
+    if not run.process.alive():
+        root.close()
+        return None
+    return root

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import posixpath
 import stat
 import tarfile
 from dataclasses import dataclass, field
@@ -155,7 +156,7 @@ class Extractor:
         above, _, last = target.rpartition("/")
         if not last:
             raise PermissionError(errno.EPERM, "the archive links to what has no name", member.name)
-        held = self._top.exact(above, os.O_PATH | os.O_DIRECTORY)
+        held = self.root.open(f"{self.path}/{above}", os.O_PATH | os.O_DIRECTORY)
         try:
             os.link(last, name, src_dir_fd=held, dst_dir_fd=parent, follow_symlinks=False)
         finally:
@@ -180,11 +181,11 @@ class Extractor:
 
 
 def _clean(name: str) -> str:
-    """A member's name without "." and empty parts. PermissionError when it climbs."""
-    parts = [p for p in name.split("/") if p not in ("", ".")]
-    if ".." in parts:
+    """A member's name, "." and ".." resolved by its words alone. PermissionError when it climbs out."""
+    path = posixpath.normpath(name.lstrip("/"))
+    if path.split("/", 1)[0] == "..":
         raise PermissionError(errno.EPERM, "the archive's name leads out of the directory", name)
-    return "/".join(parts)
+    return "" if path == "." else path
 
 
 def _set_xattrs(target: str | int, member: tarfile.TarInfo, *, follow: bool) -> None:

@@ -166,8 +166,8 @@ class Root:
     # -- making -------------------------------------------------------------------------------------------------
 
     def make_directories(self, path: str, mode: int = 0o755, owner: tuple[int, int] | None = None) -> int:
-        """Makes what is missing on the way to a directory and itself, links followed here, dangling ones too; tells an
-        O_PATH descriptor of it. `mode` and `owner` are for what is made. OSError."""
+        """Makes what is missing on the way to a directory and itself, links followed here, dangling ones too; tells a
+        descriptor of it. `mode` and `owner` are for what is made. OSError."""
         here = os.dup(self.fd)
         try:
             for part in self.canonical(path).split("/"):
@@ -214,11 +214,12 @@ def _enter(directory: int, name: str, mode: int, owner: tuple[int, int] | None) 
     except FileExistsError:
         # Somebody else was faster: then it is theirs.
         return os.open(name, flags, dir_fd=directory)
-    fd = os.open(name, flags, dir_fd=directory)
+    # Not O_PATH: what is set below is set by descriptor, for who has no /proc to name one by.
+    fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
     try:
         if owner is not None:
-            os.chown(handle(fd), *owner)
-        os.chmod(handle(fd), mode)
+            os.fchown(fd, *owner)
+        os.fchmod(fd, mode)
     except BaseException:
         os.close(fd)
         raise

@@ -1,0 +1,35 @@
+"""A real daemon for a file of attacks; what it makes must be gone at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from tests.harness.daemon import Daemon
+
+
+@pytest.fixture(scope="module")
+def daemon() -> Iterator[Daemon]:
+    made = Daemon(label="attack")
+    try:
+        made.start()
+        made.import_busybox()
+        yield made
+        remove_containers(made)
+        assert made.left() == {}
+    finally:
+        made.close()
+
+
+@pytest.fixture(autouse=True)
+def no_containers_stay(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Removes what a test left running."""
+    yield
+    if "daemon" in request.fixturenames:
+        remove_containers(request.getfixturevalue("daemon"))
+
+
+def remove_containers(daemon: Daemon) -> None:
+    ids = daemon.argosy("ps", "-aq", "--no-trunc").stdout.decode().split()
+    if ids:
+        daemon.argosy("rm", "-f", "-v", *ids, check=True)

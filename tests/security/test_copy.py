@@ -1,0 +1,98 @@
+"""`cp`, `export` and `commit` of containers that do what they can to be copied from, or to, somewhere else."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+from tests.harness.attack import swapping
+from tests.harness.daemon import Daemon
+
+
+def sh(daemon: Daemon, name: str, script: str, *options: str) -> None:
+    done = daemon.argosy("run", "-d", "--network=none", f"--name={name}", *options, "busybox", "sh", "-c", script)
+    assert done.returncode == 0, done.stderr
+
+
+def root_on_host(daemon: Daemon, name: str) -> Path:
+    """The root of a running container, as its own processes write to it."""
+    pid = daemon.argosy("inspect", "-f", "{{.State.Pid}}", name, check=True).stdout.decode().strip()
+    return Path(f"/proc/{pid}/root")
+
+
+def names(archive: bytes) -> list[str]:
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        return tar.getnames()
+
+
+def wait_for(daemon: Daemon, name: str, path: str) -> None:
+    check = f"i=0; until [ -e {path} ]; do i=$((i+1)); [ $i -lt 300 ] || exit 1; sleep 0.1; done"
+    daemon.argosy("exec", name, "sh", "-c", check, check=True)
+
+
+def test_a_fifo_in_a_files_place_holds_nobody(daemon: Daemon) -> None:
+    sh(daemon, "fifo", "mkdir /t && echo x > /t/file && mkfifo /t/fifo && sleep 1000")
+    wait_for(daemon, "fifo", "/t/fifo")
+    root = root_on_host(daemon, "fifo")
+    with swapping(root / "t" / "file", root / "t" / "fifo"):
+        running = [
+            subprocess.Popen(
+                [sys.executable, "-m", "argosy", "cp", "fifo:/t", "-"], env=daemon.environment,
+                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            )
+            for _ in range(12)
+        ]  # fmt: skip
+        assert daemon.argosy("ps", "-q", check=True).stdout
+        for process in running:
+            _, complaint = process.communicate(timeout=60)
+            assert process.returncode == 0, complaint
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_links_lead_nobody_out(daemon: Daemon, tmp_path: Path, running: bool) -> None:
+    """CVE-2018-15664: a path that is swapped between its look-up and its use."""
+    (tmp_path / "secret").write_text("of the host")
+    before = sorted(p.name for p in tmp_path.iterdir())
+    script = f"mkdir -p /t/dir /t{tmp_path} && echo own > /t/dir/secret && ln -s {tmp_path} /t/link && touch /t/done"
+    sh(daemon, f"swap-{running}", f"{script} && sleep 1000")
+    name = f"swap-{running}"
+    wait_for(daemon, name, "/t/done")
+    root = root_on_host(daemon, name)
+    if not running:
+        daemon.argosy("stop", "-t", "0", name, check=True)
+        root = next(daemon.data_dir.glob("snapshots/*/fs/t/dir")).parents[1]
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        member = tarfile.TarInfo("planted")
+        member.size = 1
+        tar.addfile(member, io.BytesIO(b"x"))
+    with swapping(root / "t" / "dir", root / "t" / "link"):
+        for _ in range(15):
+            assert b"of the host" not in daemon.argosy("cp", f"{name}:/t/dir/.", "-").stdout
+            assert b"of the host" not in daemon.argosy("cp", "-L", f"{name}:/t/link", "-").stdout
+            daemon.argosy("cp", "-", f"{name}:/t/dir", stdin=archive.getvalue())
+    assert sorted(p.name for p in tmp_path.iterdir()) == before
+
+
+def test_a_stopped_container_is_seen_with_its_volumes(daemon: Daemon, tmp_path: Path) -> None:
+    """As its processes would see it: through links to a volume too, and a read-only one refuses."""
+    daemon.argosy("volume", "create", "data", check=True)
+    line = ("create", "--name=whole", "-v", "data:/data", "-v", f"{tmp_path}:/ro:ro", "busybox", "true")
+    daemon.argosy(*line, check=True)
+    daemon.argosy("run", "--rm", "-v", "data:/d", "busybox", "sh", "-c", "echo kept > /d/file", check=True)
+    (tmp_path / "link").symlink_to("/data")
+    assert names(daemon.argosy("cp", "whole:/ro/link/file", "-", check=True).stdout) == ["file"]
+    archive = daemon.argosy("cp", "whole:/data", "-", check=True).stdout
+    done = daemon.argosy("cp", "-", "whole:/ro", stdin=archive)
+    assert (done.returncode, b"read-only" in done.stderr) == (1, True)
+    daemon.argosy("cp", "-", "whole:/ro/link/", stdin=archive, check=True)
+    assert daemon.argosy("run", "--rm", "-v", "data:/d", "busybox", "cat", "/d/data/file").stdout == b"kept\n"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["link"]
+    daemon.argosy("rm", "whole", check=True)
+    daemon.argosy("volume", "rm", "data", check=True)
+    mounts = Path(f"/proc/{daemon.process.pid}/mountinfo").read_text() if daemon.process else ""
+    assert f"{daemon.data_dir}/snapshots" not in mounts
