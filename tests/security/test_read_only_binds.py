@@ -21,7 +21,8 @@ BIND = ResolvedMount(MountType.BIND, "/x", "/d", read_only=True)
 
 
 def options(mount: ResolvedMount, *, able: bool = True) -> list[str]:
-    made: list[str] = mounts.user_mounts([mount], recursive_read_only=able)[0]["options"]
+    found = mounts.user_mounts([mount], recursive_read_only=able, is_directory=lambda path: path == "/d")
+    made: list[str] = found[0]["options"]
     return made
 
 
@@ -31,6 +32,7 @@ def test_read_only_goes_all_the_way_down() -> None:
     assert options(replace(BIND, recursive="readonly")) == ["rbind", "rprivate", "rro"]
     assert options(replace(BIND, recursive="writable")) == ["rbind", "rprivate", "ro"]
     assert options(replace(BIND, read_only=False)) == ["rbind", "rprivate", "rw"]
+    assert options(replace(BIND, source="/a/file")) == ["rbind", "rprivate", "ro"]
     # crun takes the "r" of any word for a recursive bind.
     assert options(replace(BIND, recursive="disabled", propagation="rslave")) == ["bind", "slave", "ro"]
 
@@ -116,6 +118,14 @@ def test_what_can_be_written(daemon: Daemon, tree: Path, form: str, written: str
     asked = form.format(tree).split()
     result = daemon.argosy("run", "--rm", "--network", "none", *asked, "busybox", "sh", "-c", WRITE)
     assert (result.returncode, result.stdout.decode().split()) == (0, written.split()), result.stderr
+
+
+def test_one_file(daemon: Daemon, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("as it was")
+    option = f"{tmp_path}/file:/file:ro"
+    script = "echo changed 2>/dev/null >/file; cat /file"
+    seen = daemon.argosy("run", "--rm", "--network", "none", "-v", option, "busybox", "sh", "-c", script)
+    assert (seen.returncode, seen.stdout) == (0, b"as it was"), seen.stderr
 
 
 def test_a_mount_below_is_left_out_when_asked(daemon: Daemon, tree: Path) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from argosy.errors import InvalidArgument
@@ -78,11 +79,10 @@ def unmet(mounts: Iterable[AskedMount], *, recursive_read_only: bool) -> list[st
     return [f"mounts below {', '.join(left)} stay writable: this kernel or runtime is too old"] if left else []
 
 
-def _bound(mount: ResolvedMount, *, recursive_read_only: bool) -> Mount:
+def _bound(mount: ResolvedMount, *, deep: bool) -> Mount:
     access = "rw"
     if mount.read_only:
-        deep = recursive_read_only and mount.recursive in ("", "enabled", "readonly")
-        access = "rro" if deep else "ro"
+        access = "rro" if deep and mount.recursive in ("", "enabled", "readonly") else "ro"
     how, propagation = "rbind", mount.propagation or "rprivate"
     if mount.recursive == "disabled":
         # To crun the "r" of either word makes the bind a recursive one.
@@ -90,7 +90,9 @@ def _bound(mount: ResolvedMount, *, recursive_read_only: bool) -> Mount:
     return _mount(mount.target, "bind", mount.source, how, propagation, access)
 
 
-def user_mounts(mounts: Iterable[ResolvedMount], *, recursive_read_only: bool) -> list[Mount]:
+def user_mounts(
+    mounts: Iterable[ResolvedMount], *, recursive_read_only: bool, is_directory: Callable[[str], bool] = os.path.isdir
+) -> list[Mount]:
     """What the user and the image asked for, outer directories before inner ones."""
     ordered = sorted(mounts, key=lambda m: (posixpath.normpath(m.target).count("/"), m.target))
     made: list[Mount] = []
@@ -98,7 +100,8 @@ def user_mounts(mounts: Iterable[ResolvedMount], *, recursive_read_only: bool) -
         if mount.type is MountType.TMPFS:
             made.append(_tmpfs(mount))
         else:
-            made.append(_bound(mount, recursive_read_only=recursive_read_only))
+            # Nothing is mounted below a file, and crun makes only directories read-only all the way down.
+            made.append(_bound(mount, deep=recursive_read_only and mount.read_only and is_directory(mount.source)))
     return made
 
 
