@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import posixpath
+import re
 import stat
 import tarfile
 from collections.abc import Iterator
@@ -18,9 +19,22 @@ from typing import Any
 
 from argosy.errors import InvalidArgument
 from argosyd.build.source import CHUNK, Node
+from argosyd.dockerfile.errors import Place, wrong
+from argosyd.dockerfile.limits import MAX_SIZE
 
 _BLOCK = 512
 _LONGEST_HEADER = 1 << 20
+_LONGEST_NAME = 4096
+"""Characters of a name or a link: the kernel takes no longer ones (PATH_MAX)."""
+_MOST_ENTRIES = 1_000_000
+"""Files and directories of one context."""
+_MOST_RECORDS = 1_000
+"""Records of one pax header."""
+_MOST_GLOBAL = 64
+"""Records that hold for all that follows."""
+_OCTAL = re.compile(rb"[0-7]*")
+_DECIMAL = re.compile(r"[0-9]{1,18}")
+_TIME = re.compile(r"(-?[0-9]{1,12})(?:\.([0-9]{0,9})[0-9]{0,20})?")
 _KINDS = {
     tarfile.REGTYPE: stat.S_IFREG,
     tarfile.AREGTYPE: stat.S_IFREG,
@@ -49,6 +63,8 @@ def clean_name(name: str) -> str:
     """A path inside the context. InvalidArgument when it climbs out."""
     if name.startswith("/"):
         raise _unsafe(name, "its name is absolute")
+    if len(name) >= _LONGEST_NAME:
+        raise _unsafe(name, f"its name has more than {_LONGEST_NAME - 1} characters")
     parts = [p for p in name.split("/") if p not in ("", ".")]
     if ".." in parts or "\0" in name:
         raise _unsafe(name, "its name climbs out of the context")
@@ -74,11 +90,10 @@ def _number(field: bytes) -> int:
     elif field[0] == 0xFF:
         value = int.from_bytes(field, "big", signed=True)
     else:
-        text = field.split(b"\0", 1)[0].strip()
-        try:
-            value = int(text, 8) if text else 0
-        except ValueError:
-            raise _broken("a bad number in a header") from None
+        text = field.split(b"\0", 1)[0].strip(b" ")
+        if not _OCTAL.fullmatch(text):
+            raise _broken("a bad number in a header")
+        value = int(text, 8) if text else 0
     if abs(value) >> 62:
         raise _broken("an absurd number in a header")
     return value
@@ -204,7 +219,7 @@ class ContextTar:
         headers = {**self._global, **self._extended}
         self._extended = {}
         size = headers.get("size", "")
-        if size and not size.isdigit():
+        if size and not _DECIMAL.fullmatch(size):
             raise _broken("a bad size")
         if size:
             info.size = int(size)
@@ -222,6 +237,8 @@ class ContextTar:
         else:
             target = self._global if kind == tarfile.XGLTYPE else self._extended
             target.update(_pax(data))
+            if len(self._global) > _MOST_GLOBAL:
+                raise _broken("too many records that hold for all its entries")
 
     def _add(self, info: _Header, headers: dict[str, str]) -> None:
         name = headers.get("path", info.name)
@@ -236,12 +253,15 @@ class ContextTar:
         if not path and kind != stat.S_IFDIR:
             raise _unsafe(name, "it would be the context's root")
         link = headers.get("linkpath", info.linkname) if kind == stat.S_IFLNK else ""
+        if len(link) >= _LONGEST_NAME or "\0" in link:
+            raise _unsafe(name, "it links to what no path can name")
         xattrs = {
             k.removeprefix(_XATTR): v.encode("utf-8", "surrogateescape")
             for k, v in headers.items()
             if k.startswith(_XATTR)
         }
         mtime = headers.get("mtime", "")
+        self._count()
         self._nodes[path] = Node(
             # The files' owners on the client's machine mean nothing here: Docker makes them root's.
             mode=kind | (info.mode & 0o7777), size=info.size, link=link,
@@ -261,12 +281,20 @@ class ContextTar:
                 self._tail = 0
                 self._content_ends()
 
+    def _count(self) -> None:
+        if len(self._nodes) >= _MOST_ENTRIES:
+            raise InvalidArgument(
+                f"the build context has more than {_MOST_ENTRIES} files: leave some out with a .dockerignore file",
+                kind="context", reason="TOO_LARGE",
+            )  # fmt: skip
+
     def _parents(self, path: str) -> None:
         """Makes directories on the way that no entry told of; refuses a way through a link or a file."""
         while path:
             parent, _, name = path.rpartition("/")
             node = self._nodes.get(parent)
             if node is None:
+                self._count()
                 self._nodes[parent] = Node(stat.S_IFDIR | 0o755)
                 self._children[parent] = set()
             elif not node.is_dir:
@@ -315,21 +343,29 @@ class ContextTar:
         """See `Source`."""
         return self._digests[path]
 
-    def text(self, path: str) -> str | None:
-        """A file's content as text, links followed; None when there is none."""
-        clean = posixpath.normpath(path).lstrip("/")
-        node = self._nodes.get(clean)
-        if node is None or not node.is_file or clean not in self._digests:
-            return None
+    def is_here(self, path: str) -> bool:
+        """Whether a file has arrived as a whole."""
+        return self._clean(path) in self._digests
+
+    def text(self, path: str) -> str:
+        """A Dockerfile's text; it must be here. InvalidArgument (far too large). Blocking."""
+        clean = self._clean(path)
+        if self._nodes[clean].size > 4 * MAX_SIZE:
+            raise wrong(
+                Place(path, 1), f"the file is larger than {MAX_SIZE >> 10} KiB: this is no Dockerfile", "TOO_LARGE"
+            )
         return b"".join(self.read(clean)).decode("utf-8", "replace")
+
+    @staticmethod
+    def _clean(path: str) -> str:
+        return posixpath.normpath(path).lstrip("/")
 
 
 def _nanoseconds(text: str) -> int:
-    whole, _, fraction = text.partition(".")
-    try:
-        return int(whole) * 1_000_000_000 + int(fraction[:9].ljust(9, "0") or 0)
-    except ValueError:
-        raise _broken("a bad time") from None
+    match = _TIME.fullmatch(text)
+    if match is None:
+        raise _broken("a bad time")
+    return int(match[1]) * 1_000_000_000 + int((match[2] or "").ljust(9, "0"))
 
 
 def _pax(data: bytes) -> dict[str, str]:
@@ -339,7 +375,13 @@ def _pax(data: bytes) -> dict[str, str]:
     while at < len(data) and data[at : at + 1] != b"\0":
         space = data.find(b" ", at, at + 20)
         length = data[at:space]
-        if space < 0 or not length.isdigit() or int(length) < 5 or at + int(length) > len(data):
+        if (
+            len(found) >= _MOST_RECORDS
+            or space < 0
+            or not length.isdigit()
+            or int(length) < 5
+            or at + int(length) > len(data)
+        ):
             raise _broken("a bad pax header")
         record = data[space + 1 : at + int(length) - 1]
         key, equals, value = record.partition(b"=")

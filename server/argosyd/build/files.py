@@ -17,10 +17,12 @@ from urllib.parse import unquote, urlsplit
 from argosy.errors import DataLoss, InvalidArgument, NotFound, Unsupported
 from argosyd.build import patterns
 from argosyd.build.copy import Copier, empty_tree
-from argosyd.build.source import Node, Source, TreeSource, resolve, tree_digest
+from argosyd.build.source import CHUNK, Node, Source, TreeSource, resolve, tree_digest
 from argosyd.containers.spec import users
 from argosyd.dockerfile.expand import expand_text
+from argosyd.dockerfile.limits import Budget
 from argosyd.dockerfile.lines import Heredoc
+from argosyd.images.changes import checked_path
 from argosyd.images.compression import decompress
 from argosyd.images.unpack import unpack
 from argosyd.runtime.inroot import read_text_in_root
@@ -30,6 +32,8 @@ _URL = re.compile(r"https?://", re.IGNORECASE)
 _OCTAL = re.compile(r"[0-7]{1,4}")
 _PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")
 _TAR_MAGIC = slice(257, 262)
+_XZ_MEMORY = 128 << 20
+"""Bytes that unpacking xz may take: `xz -9` asks for 65 MiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +111,7 @@ def parse_mode(text: str | None) -> int | None:
 
 def find(
     keyword: str, source: Source, words: Sequence[str], heredocs: Sequence[Heredoc], variables: Mapping[str, str],
-    escape: str, downloads: Mapping[str, Source] | None = None, **more: Any,
+    escape: str, downloads: Mapping[str, Source] | None = None, budget: Budget | None = None, **more: Any,
 ) -> Transfer:  # fmt: skip
     """Looks up what the sources mean. NotFound, InvalidArgument, Unsupported (URL). Blocking.
 
@@ -119,9 +123,12 @@ def find(
     inline: list[Heredoc] = []
     empty: list[str] = []
     for name in names:
-        document = documents.get(name.removeprefix("<<").removeprefix("-").strip("\"'")) if "<<" in name else None
+        # Each stands for one source: a name written twice finds it once.
+        document = documents.pop(name.removeprefix("<<").removeprefix("-").strip("\"'"), None) if "<<" in name else None
         if document is not None:
-            content = expand_text(document.content, variables, escape) if document.expand else document.content
+            content = document.content
+            if document.expand:
+                content = expand_text(content, variables, escape, budget)
             inline.append(Heredoc(document.name, content, expand=False))
         elif downloads and (fetched := downloads.get(name)) and (node := fetched.lookup("it")):
             items.append(Item(fetched, "it", name, node, remote=True))
@@ -143,6 +150,7 @@ def find(
 
 
 def _checked(name: str) -> str:
+    checked_path(name)
     if posixpath.normpath(name.lstrip("/") or ".").split("/")[0] == "..":
         raise InvalidArgument(
             f"forbidden path outside the build context: {name}: give a path below it",
@@ -259,17 +267,22 @@ def _pieces(source: Source, path: str, kind: str) -> Iterator[bytes]:
     if kind not in ("bzip2", "xz"):
         yield from decompress(source.read(path))
         return
-    make = bz2.BZ2Decompressor if kind == "bzip2" else lzma.LZMADecompressor
-    inner: Any = make()
+    inner: Any = _decompressor(kind)
     try:
         for data in source.read(path):
-            while data:
-                yield inner.decompress(data)
-                data = inner.unused_data if inner.eof else b""
-                # Several streams one after another are one.
-                inner = make() if inner.eof else inner
-    except (OSError, EOFError, lzma.LZMAError):
+            while data or not inner.needs_input:
+                if out := inner.decompress(data, CHUNK):
+                    yield out
+                data = b""
+                if inner.eof:
+                    # Several streams one after another are one.
+                    data, inner = inner.unused_data, _decompressor(kind)
+    except (OSError, EOFError, MemoryError, lzma.LZMAError):
         raise DataLoss(f"{path} is damaged: it cannot be decompressed", kind="path", id=path) from None
+
+
+def _decompressor(kind: str) -> Any:
+    return bz2.BZ2Decompressor() if kind == "bzip2" else lzma.LZMADecompressor(memlimit=_XZ_MEMORY)
 
 
 def _unpack(

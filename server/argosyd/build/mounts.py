@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import posixpath
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from argosy.errors import InvalidArgument, Unsupported
 from argosyd.dockerfile.expand import expand
+from argosyd.dockerfile.limits import Budget
 from argosyd.dockerfile.parser import Flag, Instruction
 
 _ALIASES = {"dst": "target", "destination": "target", "src": "source", "ro": "readonly", "rw": "readwrite"}
@@ -39,25 +41,37 @@ class RunMount:
 
 
 def parse_all(
-    instruction: Instruction, env: Mapping[str, str], escape: str, *, working_dir: str = "/", lenient: bool = False
-) -> list[RunMount]:
+    instruction: Instruction, env: Mapping[str, str], escape: str, *, working_dir: str = "/", lenient: bool = False,
+    budget: Budget | None = None,
+) -> list[RunMount]:  # fmt: skip
     """The mounts of a RUN. `lenient` leaves variables alone. InvalidArgument, Unsupported."""
     return [
-        _parse(instruction, flag, env, escape, working_dir, lenient=lenient)
+        _parse(instruction, flag, _Fields(env, escape, budget, lenient), working_dir)
         for flag in instruction.flags_named("mount")
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class _Fields:
+    """What the values of fields are expanded with; `lenient`: not at all."""
+
+    env: Mapping[str, str]
+    escape: str
+    budget: Budget | None
+    lenient: bool
+
+    def value(self, text: str) -> str:
+        return text if self.lenient else expand(text, self.env, self.escape, self.budget)
+
+
 def _wrong(instruction: Instruction, flag: Flag, message: str) -> InvalidArgument:
     return InvalidArgument(
-        f"{flag.place}: {instruction.keyword} --mount={flag.value}: {message}",
+        f"{flag.place}: {instruction.keyword} --mount={flag.value[:300]}: {message}",
         kind="dockerfile", id=flag.place.file, reason="INVALID_MOUNT", metadata=flag.place.metadata,
     )  # fmt: skip
 
 
-def _fields(
-    instruction: Instruction, flag: Flag, env: Mapping[str, str], escape: str, *, lenient: bool
-) -> dict[str, str]:
+def _fields(instruction: Instruction, flag: Flag, known: _Fields) -> dict[str, str]:
     found: dict[str, str] = {}
     try:
         parts = next(csv.reader([flag.value.strip("\"'")]), [])
@@ -67,20 +81,17 @@ def _fields(
         key, has_value, value = part.partition("=")
         key = _ALIASES.get(key.lower().strip(), key.lower().strip())
         if not has_value and key not in _BOOLEAN:
-            raise _wrong(instruction, flag, f"invalid field {part!r}: expected KEY=VALUE")
-        if not lenient:
-            try:
-                value = expand(value, env, escape)
-            except InvalidArgument as error:
-                raise _wrong(instruction, flag, error.message) from None
-        found[key] = value
+            raise _wrong(instruction, flag, f"invalid field {part[:60]!r}: expected KEY=VALUE")
+        try:
+            found[key] = known.value(value)
+        except InvalidArgument as error:
+            raise _wrong(instruction, flag, error.message) from None
     return found
 
 
-def _parse(
-    instruction: Instruction, flag: Flag, env: Mapping[str, str], escape: str, working_dir: str, *, lenient: bool
-) -> RunMount:
-    fields = _fields(instruction, flag, env, escape, lenient=lenient)
+def _parse(instruction: Instruction, flag: Flag, known: _Fields, working_dir: str) -> RunMount:
+    fields = _fields(instruction, flag, known)
+    lenient = known.lenient
     kind = fields.pop("type", "bind")
     if kind in ("secret", "ssh"):
         raise Unsupported(
@@ -88,15 +99,17 @@ def _parse(
             kind="dockerfile", id=flag.place.file, reason="UNSUPPORTED_MOUNT", metadata=flag.place.metadata,
         )  # fmt: skip
     if kind not in _KEYS:
-        raise _wrong(instruction, flag, f"unsupported mount type {kind!r}: expected bind, cache or tmpfs")
+        raise _wrong(instruction, flag, f"unsupported mount type {kind[:60]!r}: expected bind, cache or tmpfs")
     if unknown := next((k for k in fields if k not in _KEYS[kind]), None):
-        raise _wrong(instruction, flag, f"unexpected key {unknown!r} for {kind}: expected {', '.join(_KEYS[kind])}")
+        raise _wrong(
+            instruction, flag, f"unexpected key {unknown[:60]!r} for {kind}: expected {', '.join(_KEYS[kind])}"
+        )
     target = fields.get("target", "")
     if not target:
         raise _wrong(instruction, flag, "a target is required: target=/path")
     sharing = fields.get("sharing", "shared") or "shared"
     if sharing not in ("shared", "private", "locked"):
-        raise _wrong(instruction, flag, f"unsupported sharing {sharing!r}: expected shared, private or locked")
+        raise _wrong(instruction, flag, f"unsupported sharing {sharing[:60]!r}: expected shared, private or locked")
     if kind == "cache" and fields.get("from"):
         raise _wrong(instruction, flag, "from is not supported for a cache: fill it in the RUN")
     read_only = _flag(fields, "readonly", default=False)
@@ -109,7 +122,8 @@ def _parse(
     try:
         return RunMount(
             kind, target, fields.get("source", ""), fields.get("from", ""), fields.get("id", "") or target, read_only,
-            sharing, int(fields.get("mode", "755"), 8), int(fields.get("uid", "0")), int(fields.get("gid", "0")),
+            sharing, _number(fields.get("mode", "755"), 8), _number(fields.get("uid", "0")),
+            _number(fields.get("gid", "0")),
             _size(fields.get("size", "")),
         )  # fmt: skip
     except ValueError:
@@ -123,7 +137,14 @@ def _flag(fields: Mapping[str, str], name: str, *, default: bool) -> bool:
     return default if value is None else value.lower() in ("", "1", "true", "t")
 
 
+def _number(text: str, base: int = 10) -> int:
+    """A number that fits what the kernel counts with. ValueError."""
+    if not re.fullmatch(r"[0-9]{1,18}", text):
+        raise ValueError(text)
+    return int(text, base)
+
+
 def _size(text: str) -> int:
     text = text.lower().removesuffix("b")
     unit = text[-1:] if text[-1:] in _UNITS else ""
-    return int(text[: len(text) - len(unit)] or 0) * _UNITS[unit] if text else 0
+    return _number(text[: len(text) - len(unit)] or "0") * _UNITS[unit] if text else 0

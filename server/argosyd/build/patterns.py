@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Sequence
 
 from argosy.errors import InvalidArgument
+from argosy.globs import Glob
 from argosyd.build.source import Source, resolve
+from argosyd.work import checkpoint
 
 _MAGIC = re.compile(r"(?<!\\)[*?\[]")
+_DEEPEST = 128
+"""Components of a path with wildcards: each may mean every entry of every directory found so far."""
+_MOST = 100
+"""--exclude patterns of one instruction."""
 
 
 def is_pattern(path: str) -> bool:
@@ -22,76 +27,46 @@ def literal(path: str) -> str:
     return re.sub(r"\\(.)", r"\1", path)
 
 
-@lru_cache(256)
-def _component(pattern: str) -> re.Pattern[str]:
-    return re.compile(_translate(pattern), re.DOTALL)
-
-
-def _translate(pattern: str) -> str:
-    out, at = "", 0
-    while at < len(pattern):
-        char = pattern[at]
-        if pattern.startswith("**", at):
-            # "a/**/b" also means "a/b".
-            if pattern.startswith("**/", at):
-                out += "(?:.*/)?"
-                at += 3
-            else:
-                out += ".*"
-                at += 2
-            continue
-        if char == "*":
-            out += "[^/]*"
-        elif char == "?":
-            out += "[^/]"
-        elif char == "\\" and at + 1 < len(pattern):
-            at += 1
-            out += re.escape(pattern[at])
-        elif char == "[" and (end := pattern.find("]", at + 2)) > 0:
-            body = pattern[at + 1 : end].replace("[", "\\[").replace("&&", "&\\&").replace("--", "-\\-")
-            out += f"[{'^' + body[1:] if body[0] in '^!' else body}]"
-            at = end
-        else:
-            out += re.escape(char)
-        at += 1
-    return out
-
-
 def matches(source: Source, pattern: str) -> list[str]:
-    """Paths in a source that a pattern means, sorted; links to directories on the way are followed."""
+    """Paths in a source that a pattern means, sorted; links to directories on the way are followed. InvalidArgument."""
     parts = [p for p in pattern.split("/") if p not in ("", ".")]
-    return sorted(_match(source, "", parts))
+    if len(parts) > _DEEPEST:
+        raise InvalidArgument(
+            f"a path with wildcards has at most {_DEEPEST} parts: {pattern[:60]!r} has {len(parts)}", kind="pattern"
+        )
+    # Level by level, each directory once: links that lead in circles lead to what was seen.
+    found = {""}
+    for part in parts:
+        wanted = _glob(part)
+        below: set[str] = set()
+        for real in {r for path in found if (r := resolve(source, path)) is not None}:
+            node = source.lookup(real)
+            if node is None or not node.is_dir:
+                continue
+            checkpoint()
+            below |= {f"{real}/{name}" if real else name for name in source.children(real) if wanted.matches(name)}
+        found = below
+    return sorted(found)
 
 
-def _match(source: Source, base: str, parts: Sequence[str]) -> Iterator[str]:
-    if not parts:
-        yield base
-        return
-    real = resolve(source, base)
-    node = source.lookup(real) if real is not None else None
-    if real is None or node is None or not node.is_dir:
-        return
+def _glob(pattern: str, *, paths: bool = False) -> Glob:
     try:
-        wanted = _component(parts[0])
-    except re.error:
-        return
-    for name in source.children(real):
-        if wanted.fullmatch(name):
-            yield from _match(source, f"{real}/{name}" if real else name, parts[1:])
+        return Glob(pattern, paths=paths)
+    except ValueError as error:
+        raise InvalidArgument(f"invalid pattern {pattern[:60]!r}: {error}", kind="pattern") from None
 
 
 class Excluder:
-    """--exclude patterns: relative to a source's root, `**` for any number of directories."""
+    """--exclude patterns: relative to a source's root, `**` for any number of directories. InvalidArgument."""
 
     def __init__(self, patterns: Sequence[str]) -> None:
-        try:
-            self._patterns = [_component(p.strip("/")) for p in patterns]
-        except re.error:
-            raise InvalidArgument(f"invalid pattern among {', '.join(patterns)}", kind="pattern") from None
+        if len(patterns) > _MOST:
+            raise InvalidArgument(f"more than {_MOST} --exclude patterns: use a .dockerignore file", kind="pattern")
+        self._patterns = [_glob(p.strip("/"), paths=True) for p in patterns]
 
     def __call__(self, path: str, _: object = None) -> bool:
         """Whether a path is left out."""
-        return any(p.fullmatch(path) for p in self._patterns)
+        return any(p.matches(path) for p in self._patterns)
 
     def __bool__(self) -> bool:
         return bool(self._patterns)

@@ -28,6 +28,7 @@ from argosyd.images.service import ImageService
 from argosyd.snapshots.model import Snapshotter
 from argosyd.state.database import Database
 from argosyd.system import Pruned, Usage
+from argosyd.work import parsing
 
 DEFAULT_DOCKERFILE = "Dockerfile"
 MOST_CACHED = 20 << 30
@@ -85,8 +86,8 @@ class Builds:
         try:
             file = await self._receive(options, context, tar)
             architecture = self._tools.host.architecture
-            return await self._build(id, options, plan(file, options.build_args, options.target, architecture), tar,
-                                     file, sink)  # fmt: skip
+            graph = await parsing.run(plan, file, options.build_args, options.target, architecture)
+            return await self._build(id, options, graph, tar, file, sink)
         finally:
             tar.close()
             self._running -= 1
@@ -101,19 +102,19 @@ class Builds:
     async def _receive(self, options: BuildOptions, context: AsyncIterator[bytes], tar: ContextTar) -> Dockerfile:
         """Takes the context; the Dockerfile is parsed as soon as it is here, so that mistakes are told at once."""
         name = options.dockerfile or DEFAULT_DOCKERFILE
-        file = parse(options.dockerfile_text, name) if options.dockerfile_text else None
+        file = await parsing.run(parse, options.dockerfile_text, name) if options.dockerfile_text else None
         async for piece in context:
             await asyncio.to_thread(tar.feed, piece)
-            if file is None and (text := tar.text(name)) is not None:
-                file = parse(text, name)
+            if file is None and tar.is_here(name):
+                file = await parsing.run(_read, tar, name, name)
         tar.finish()
-        if file is None and (real := resolve(tar, name)) is not None and (text := tar.text(real)) is not None:
+        if file is None and (real := resolve(tar, name)) is not None and tar.is_here(real):
             # It is a link inside the context.
-            file = parse(text, name)
+            file = await parsing.run(_read, tar, real, name)
         if file is None:
             raise NotFound(
-                f"failed to read dockerfile: {name} is not in the build context: name it with -f",
-                kind="dockerfile", id=name, reason="NO_DOCKERFILE",
+                f"failed to read dockerfile: {name[:200]} is not in the build context: name it with -f",
+                kind="dockerfile", id=name[:200], reason="NO_DOCKERFILE",
             )  # fmt: skip
         return file
 
@@ -249,6 +250,10 @@ class Builds:
         free = sum(r.size for r in records if not r.in_use)
         active = sum(1 for r in records if r.in_use)
         return Usage("Build Cache", len(records), active, sum(r.size for r in records), free)
+
+
+def _read(tar: ContextTar, path: str, name: str) -> Dockerfile:
+    return parse(tar.text(path), name)
 
 
 async def _stage(job: Job, number: int) -> None:

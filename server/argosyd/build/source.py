@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Protocol
 
 _MOST_LINKS = 40
+_MOST_PARTS = 4096
+"""Components of a path with all its links written out: the kernel takes no path of so many."""
 CHUNK = 1 << 20
 
 
@@ -80,8 +82,10 @@ def resolve(source: Source, path: str) -> str | None:
     while pending:
         part = pending.pop()
         if part == "..":
-            done = done[:-1]
+            del done[-1:]
             continue
+        if len(done) + len(pending) > _MOST_PARTS:
+            return None
         here = "/".join((*done, part))
         node = source.lookup(here)
         if node is None or not node.is_link:

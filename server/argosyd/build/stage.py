@@ -23,7 +23,7 @@ from argosyd.build.patterns import Excluder
 from argosyd.build.run import NETWORK_MODES, Command, Runner, found_in, script_path
 from argosyd.build.scope import Scope
 from argosyd.build.source import Source, TreeSource, tree_digest
-from argosyd.build.stages import Plan, Stage, copy_words
+from argosyd.build.stages import Plan, Stage
 from argosyd.build.workspace import Link, Workspace
 from argosyd.containers.spec.process import DEFAULT_PATH
 from argosyd.dockerfile.parser import Instruction, parse_trigger
@@ -32,6 +32,7 @@ from argosyd.images import reference
 from argosyd.images.changes import DEFAULT_SHELL
 from argosyd.images.model import Image, ImageConfig, ImageSource
 from argosyd.snapshots.model import Snapshotter
+from argosyd.work import parsing
 
 LAST_OUTPUT = 2048
 """Bytes of a failed step's output that its error carries."""
@@ -178,15 +179,14 @@ class StageBuilder:
         else:
             image = await job.image(stage.base)
             self._link, config = job.workspace.base(image), image.config
-        triggers = config.on_build
-        self._scope = Scope(
-            replace(config, on_build=()), job.options.build_args, job.plan.args, job.plan.escape,
-        )  # fmt: skip
+        self._scope = Scope(config, job.options.build_args, job.plan.args, job.plan.escape, job.plan.budget)
+        triggers = self._scope.take_triggers()
         if stage.base_stage is not None:
             self._scope.author = below.author
         step.done()
         for text in triggers:
-            await self._instruction(parse_trigger(text, step.instruction.place), step.number)
+            trigger = await parsing.run(parse_trigger, text, step.instruction.place)
+            await self._instruction(trigger, step.number)
 
     def _check_platform(self) -> None:
         own = self._job.plan.args["TARGETPLATFORM"]
@@ -200,7 +200,7 @@ class StageBuilder:
     # -- the config ---------------------------------------------------------------------------------------------
 
     async def _config_only(self, step: _Step) -> None:
-        self._scope.apply(step.instruction)
+        await parsing.run(self._scope.apply, step.instruction)
         if step.instruction.keyword != "ARG":
             self._history.append(HistoryStep(step.instruction.original))
         step.done()
@@ -224,8 +224,8 @@ class StageBuilder:
         self._history.append(HistoryStep(step.instruction.original, link))
 
     async def _workdir(self, step: _Step) -> None:
-        path = self._scope.working_dir(step.instruction)
-        user = self._scope.config.user
+        path = await parsing.run(self._scope.working_dir, step.instruction)
+        user = self._scope.user
         key = key_of(self._link.key, "WORKDIR", path, user)
         if await self._cached(step, key):
             return
@@ -245,11 +245,10 @@ class StageBuilder:
         instruction = step.instruction
         async with AsyncExitStack() as stack:
             source = await self._open(instruction.flag("from") or "", stack)
-            words = self._words(instruction)
+            words = await parsing.run(self._scope.copy_words, instruction)
             downloads = await self._fetch(instruction, words[:-1], stack)
             transfer = await asyncio.to_thread(self._transfer, instruction, words, source, downloads)
-            facts = await asyncio.to_thread(lambda: list(transfer.facts()))
-            key = key_of(self._link.key, *facts)
+            key = await asyncio.to_thread(_copy_key, self._link.key, transfer)
             if await self._cached(step, key):
                 return
             self._job.run += 1
@@ -257,15 +256,6 @@ class StageBuilder:
             await asyncio.to_thread(files.perform, transfer, root, self._job.scratch)
         link = await self._job.workspace.finish(name, self._link, key, instruction.original, step.done)
         self._take(step, link)
-
-    def _words(self, instruction: Instruction) -> list[str]:
-        try:
-            words = copy_words(instruction, self._scope.variables, self._scope.escape)
-        except InvalidArgument as error:
-            raise instruction.wrong(error.message, error.reason) from None
-        if len(words) < 2:
-            raise instruction.wrong("it requires at least two arguments: SOURCE… DESTINATION", "MISSING_ARGUMENT")
-        return words
 
     async def _fetch(self, instruction: Instruction, names: Sequence[str], stack: AsyncExitStack) -> dict[str, Source]:
         """What an ADD's URLs lead to, each fetched anew by every build: only its content tells whether it changed."""
@@ -294,13 +284,13 @@ class StageBuilder:
         except InvalidArgument as error:
             raise instruction.wrong(error.message, error.reason) from None
         destination = words[-1]
-        whole = posixpath.normpath(posixpath.join(scope.config.working_dir or "/", destination))
+        whole = posixpath.normpath(posixpath.join(scope.directory, destination))
         if destination.endswith("/") or posixpath.basename(destination) in (".", ".."):
             whole = whole.rstrip("/") + "/"
         return files.find(
             instruction.keyword, source, [*words[:-1], whole], instruction.heredocs, scope.variables, scope.escape,
             downloads, chown=chown, mode=mode, parents=instruction.flag("parents") == "true", excluder=excluder,
-            keep_owners=instruction.flag("from") is not None,
+            keep_owners=instruction.flag("from") is not None, budget=scope.budget,
         )  # fmt: skip
 
     async def _open(self, name: str, stack: AsyncExitStack) -> Source:
@@ -322,11 +312,11 @@ class StageBuilder:
 
     async def _run(self, step: _Step) -> None:
         async with AsyncExitStack() as stack:
-            command, proxies = self._command(step.instruction)
+            command, proxies = await parsing.run(self._command, step.instruction)
             names = {m.source_name for m in command.mounts if m.type == "bind"}
             sources = {name: await self._open(name, stack) for name in sorted(names)}
-            facts = await asyncio.to_thread(_run_facts, command, sources)
-            key = key_of(self._link.key, *facts, self._job.options.network, *self._job.options.extra_hosts)
+            more = (self._job.options.network, *self._job.options.extra_hosts)
+            key = await asyncio.to_thread(_run_key, self._link.key, command, sources, more)
             if await self._cached(step, key):
                 return
             self._job.run += 1
@@ -346,8 +336,9 @@ class StageBuilder:
         network = instruction.flag("network") or options.network
         if network not in NETWORK_MODES:
             raise instruction.wrong(f"--network={network} is not supported: expected default, none or host")
-        working_dir = scope.config.working_dir or "/"
-        asked = mounts.parse_all(instruction, scope.variables, scope.escape, working_dir=working_dir)
+        asked = mounts.parse_all(
+            instruction, scope.variables, scope.escape, working_dir=scope.directory, budget=scope.budget
+        )  # fmt: skip
         counted, proxies = scope.run_environment()
         args, script = _arguments(instruction, scope.config)
         command = Command(
@@ -369,6 +360,14 @@ def _arguments(instruction: Instruction, config: ImageConfig) -> tuple[tuple[str
             return (script_path(documents[0].name),), (documents[0].name, content)
         return (*shell, content), None
     return (*shell, instruction.text + instruction.raw_heredocs), None
+
+
+def _copy_key(below: str, transfer: files.Transfer) -> str:
+    return key_of(below, *transfer.facts())
+
+
+def _run_key(below: str, command: Command, sources: Mapping[str, Source], more: Sequence[str]) -> str:
+    return key_of(below, *_run_facts(command, sources), *more)
 
 
 def _run_facts(command: Command, sources: Mapping[str, Source]) -> list[str]:

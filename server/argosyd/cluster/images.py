@@ -23,6 +23,7 @@ from argosyd.images import manifest as manifests
 from argosyd.images.manifest import Descriptor
 from argosyd.images.model import Image
 from argosyd.images.service import ImageService
+from argosyd.work import parsing
 
 log = logging.getLogger(__name__)
 
@@ -150,7 +151,7 @@ class PeerFetcher:
             raise DataLoss(f"asked for image {image_id}, was offered {found.id}", kind="image", id=image_id)
         with content.lease([found.manifest_digest]) as held:
             await self._blob(stub, found.manifest_digest, -1)
-            manifest = manifests.parse(await asyncio.to_thread(content.read, found.manifest_digest))
+            manifest = await parsing.run(lambda: manifests.parse(content.read(found.manifest_digest)))
             if not isinstance(manifest, manifests.Manifest) or manifest.config.digest != image_id:
                 raise DataLoss(f"the manifest offered is not that of image {image_id}", kind="image", id=image_id)
             gate = asyncio.Semaphore(PARALLEL)

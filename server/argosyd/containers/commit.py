@@ -12,6 +12,7 @@ from argosyd.containers.spec.process import merge_environment
 from argosyd.images.changes import apply as apply_changes
 from argosyd.images.model import HistoryEntry, ImageConfig
 from argosyd.units import Timestamp
+from argosyd.work import parsing
 
 
 def committed_config(image: ImageConfig, spec: ContainerSpec) -> ImageConfig:
@@ -53,7 +54,8 @@ class Committer:
     async def commit(self, cell: Cell, options: CommitOptions) -> str:
         """Makes an image of it and tells the image's id. InvalidArgument (reference, change)."""
         s, images = self._s, self._s.doors.images
-        config = apply_changes(committed_config(cell.definition.image, cell.definition.spec), options.changes)
+        before = committed_config(cell.definition.image, cell.definition.spec)
+        config = await parsing.run(apply_changes, before, options.changes)
         base = await images.resolve(cell.definition.image_id)
         # Not recorded as a pause: should the daemon die meanwhile, the next one thaws what nobody asked to freeze.
         running = cell.state.status.state is ContainerState.RUNNING

@@ -24,8 +24,13 @@ class Place:
         return f"{self.file}:{self.line}:{self.column}"
 
 
+_LONGEST = 600
+"""Characters of a message: what it quotes may be as long as the file."""
+
+
 def wrong(place: Place, message: str, reason: str = "DOCKERFILE_SYNTAX") -> InvalidArgument:
     """The error for a mistake at a place."""
+    message = message if len(message) <= _LONGEST else f"{message[:_LONGEST]}…"
     return InvalidArgument(
         f"{place}: {message}", kind="dockerfile", id=place.file, reason=reason, metadata=place.metadata
     )

@@ -9,14 +9,14 @@ import re
 from bisect import bisect_right
 from dataclasses import dataclass, field
 
+from argosy.errors import InvalidArgument
 from argosyd.dockerfile.errors import Place, wrong
+from argosyd.dockerfile.limits import MAX_HEREDOC, MAX_INSTRUCTIONS, MAX_LINE, MAX_SIZE, MOST_WARNINGS
 
-_DIRECTIVE = re.compile(r"#\s*([A-Za-z][A-Za-z0-9]*)\s*=\s*(.+?)\s*$")
+_DIRECTIVE = re.compile(r"#\s*([A-Za-z][A-Za-z0-9]*)\s*=\s*(.+)$")
 _DIRECTIVES = ("syntax", "escape", "check")
 _HEREDOC = re.compile(r"\d*<<(-?)([^<]*)")
 _HEREDOC_KEYWORDS = ("ADD", "COPY", "RUN")
-MAX_SIZE = 4 << 20
-"""Bytes of a Dockerfile: far more than any real one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +39,34 @@ class Line:
     heredocs: list[Heredoc] = field(default_factory=list)
     raw_heredocs: str = ""
     """The here-documents as written, end marks included: the shell of a RUN reads them itself."""
+    _pieces: list[str] = field(default_factory=list)
+    _length: int = 0
     _starts: list[int] = field(default_factory=list)
     _origins: list[tuple[int, int]] = field(default_factory=list)
 
+    @property
+    def is_begun(self) -> bool:
+        """Whether a physical line was joined."""
+        return bool(self._starts)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing stands on the physical lines so far."""
+        return not self._length
+
     def append(self, piece: str, line: int, column: int) -> None:
-        """Joins what stands on one more physical line, from a column on."""
-        self._starts.append(len(self.text))
+        """Joins what stands on one more physical line, from a column on. `finish` makes the text."""
+        self._starts.append(self._length)
         self._origins.append((line, column))
-        self.text += piece
+        self._pieces.append(piece)
+        self._length += len(piece)
         self.first = self.first or line
         self.last = line
+
+    def finish(self) -> None:
+        """Call once all physical lines are joined."""
+        self.text = "".join(self._pieces).rstrip()
+        self._pieces.clear()
 
     def place(self, offset: int = 0) -> Place:
         """Where the character at an offset of `text` stands in the file."""
@@ -69,13 +87,20 @@ class Text:
 def split(text: str, file: str) -> Text:
     """Logical lines. InvalidArgument with the place of the mistake."""
     if len(text) > MAX_SIZE:
-        raise wrong(Place(file, 1), f"the file is larger than {MAX_SIZE >> 20} MiB: this is no Dockerfile")
+        raise _large(file, 1, f"the file is larger than {MAX_SIZE >> 10} KiB: COPY what is long from a file")
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
         raise wrong(Place(file, line), "a NUL byte: a Dockerfile is text")
     physical = text.removeprefix("\ufeff").split("\n")
     physical = [line.removesuffix("\r") for line in physical]
+    for at, content in enumerate(physical, 1):
+        if len(content) > MAX_LINE:
+            raise _large(file, at, f"a line of more than {MAX_LINE} characters: break it, or COPY it from a file")
     return _Splitter(physical, file).run()
+
+
+def _large(file: str, line: int, message: str) -> InvalidArgument:
+    return wrong(Place(file, line), message, "TOO_LARGE")
 
 
 class _Splitter:
@@ -84,6 +109,7 @@ class _Splitter:
         self._at = 0
         self._escape = "\\"
         self._warnings: list[str] = []
+        self._unsaid = 0
         self._lines: list[Line] = []
 
     def run(self) -> Text:
@@ -96,6 +122,8 @@ class _Splitter:
                 self._at += 1
                 continue
             self._logical(continued)
+        if self._unsaid:
+            self._warnings.append(f"{self._file}: {self._unsaid} more warnings like these")
         return Text(tuple(self._lines), self._escape, tuple(self._warnings))
 
     def _directives(self) -> None:
@@ -119,16 +147,16 @@ class _Splitter:
             raw = self._physical[self._at]
             number = self._at + 1
             self._at += 1
-            if line._starts:
+            if line.is_begun:
                 stripped = raw.strip()
                 if stripped.startswith("#"):
                     continue
                 if not stripped:
-                    self._warnings.append(f"{self._file}:{number}: empty continuation line")
+                    self._warn(f"{self._file}:{number}: empty continuation line")
                     continue
             column = 1
             # The first words may stand on a later line: what continues may begin with nothing.
-            if not line.text:
+            if line.is_empty:
                 column += len(raw) - len(raw.lstrip())
                 raw = raw.lstrip()
             match = continued.search(raw)
@@ -136,9 +164,11 @@ class _Splitter:
                 line.append(raw, number, column)
                 break
             line.append(raw[: match.start()], number, column)
-        line.text = line.text.rstrip()
+        line.finish()
         if not line.text:
             return
+        if len(self._lines) >= MAX_INSTRUCTIONS:
+            raise _large(self._file, line.first, f"more than {MAX_INSTRUCTIONS} instructions: join some")
         keyword = line.text.split(None, 1)[0].upper()
         if keyword == "ONBUILD":
             words = line.text.split(None, 2)
@@ -147,7 +177,14 @@ class _Splitter:
             self._heredocs(line)
         self._lines.append(line)
 
+    def _warn(self, text: str) -> None:
+        if len(self._warnings) < MOST_WARNINGS:
+            self._warnings.append(text)
+        else:
+            self._unsaid += 1
+
     def _heredocs(self, line: Line) -> None:
+        raw: list[str] = []
         for offset, word in _shell_words(line.text, self._escape):
             match = _HEREDOC.fullmatch(word)
             if match is None or not match[2].strip("\"'"):
@@ -155,11 +192,13 @@ class _Splitter:
             quoted = match[2][0] in "\"'" or self._escape in match[2]
             name = match[2].replace('"', "").replace("'", "").replace(self._escape, "")
             content: list[str] = []
-            start = self._at
+            size, start = 0, self._at
             while True:
                 if self._at >= len(self._physical):
                     raise wrong(
-                        line.place(offset), f"unterminated heredoc: a line {name!r} is expected", "UNTERMINATED_HEREDOC"
+                        line.place(offset),
+                        f"unterminated heredoc: a line {name[:60]!r} is expected",
+                        "UNTERMINATED_HEREDOC",
                     )
                 text = self._physical[self._at]
                 self._at += 1
@@ -168,14 +207,24 @@ class _Splitter:
                 if text == name:
                     break
                 content.append(text + "\n")
-            line.raw_heredocs += "\n" + "\n".join(self._physical[start : self._at])
+                size += len(text) + 1
+                if size > MAX_HEREDOC:
+                    raise _large(self._file, start, f"the heredoc {name[:60]!r} is larger than {MAX_HEREDOC >> 10} KiB: "
+                                 "COPY it from a file")  # fmt: skip
+            raw += ("\n", "\n".join(self._physical[start : self._at]))
             line.last = self._at
             line.heredocs.append(Heredoc(name, "".join(content), expand=not quoted))
+        line.raw_heredocs = "".join(raw)
 
 
 def _shell_words(text: str, escape: str) -> list[tuple[int, str]]:
-    """Words with their offsets, quotes left on; whatever stands in quotes or braces belongs to its word."""
+    """Words with their offsets, quotes left on; whatever stands in quotes or braces belongs to its word.
+
+    None of a text that has no here-document.
+    """
     words: list[tuple[int, str]] = []
+    if "<<" not in text:
+        return words
     start, quote, depth, at = -1, "", 0, 0
     while at <= len(text):
         char = text[at] if at < len(text) else " "

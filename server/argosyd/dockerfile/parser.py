@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from argosy.errors import InvalidArgument
 from argosyd.dockerfile import lines
 from argosyd.dockerfile.errors import Place, wrong
+from argosyd.dockerfile.limits import MAX_FLAGS
 from argosyd.dockerfile.lines import Heredoc, Line
 from argosyd.dockerfile.words import json_form, pairs, split_words
 
@@ -128,7 +129,7 @@ def parse_trigger(text: str, place: Place) -> Instruction:
 def _instruction(line: Line, escape: str) -> Instruction:
     match = re.match(r"\S+", line.text)
     assert match is not None, "a logical line is never empty"
-    keyword = match[0].upper()
+    keyword = match[0][:40].upper()
     if keyword not in FLAGS:
         near = difflib.get_close_matches(keyword, FLAGS, 1, 0.5)
         hint = f": did you mean {near[0]}?" if near else f": expected one of {', '.join(FLAGS)}"
@@ -165,7 +166,7 @@ def _flags(line: Line, keyword: str, offset: int, escape: str) -> tuple[tuple[Fl
         place = line.place(offset)
         name, has_value, value = word[2:].partition("=")
         if name not in FLAGS[keyword]:
-            near = difflib.get_close_matches(name, FLAGS[keyword], 1)
+            near = difflib.get_close_matches(name[:40], FLAGS[keyword], 1)
             known = ", ".join("--" + f for f in FLAGS[keyword])
             hint = f"did you mean --{near[0]}?" if near else f"expected {known}"
             raise wrong(place, f"unknown flag for {keyword}: --{name[:40]}: {hint}", "UNKNOWN_FLAG")
@@ -175,6 +176,8 @@ def _flags(line: Line, keyword: str, offset: int, escape: str) -> tuple[tuple[Fl
             raise wrong(place, f"{keyword}: --{name}={value}: expected true or false")
         if name not in _REPEATED and any(f.name == name for f in found):
             raise wrong(place, f"{keyword}: duplicate flag specified: --{name}")
+        if len(found) >= MAX_FLAGS:
+            raise wrong(place, f"{keyword}: more than {MAX_FLAGS} flags: split the instruction", "TOO_LARGE")
         found.append(Flag(name, value.lower() or "true" if name in _BOOLEAN else value, place))
         offset = end
 
@@ -270,7 +273,7 @@ def _check_health(made: Instruction, escape: str) -> None:
 
 
 def _check_on_build(made: Instruction, escape: str) -> None:
-    keyword = made.text.split(None, 1)[0].upper()
+    keyword = made.text.split(None, 1)[0][:40].upper()
     if keyword in ("ONBUILD", "FROM", "MAINTAINER"):
         raise made.wrong(f"{keyword} isn't allowed as an ONBUILD trigger", "BAD_TRIGGER")
     if keyword not in FLAGS:

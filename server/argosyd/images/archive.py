@@ -9,23 +9,31 @@ import asyncio
 import json
 import tarfile
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from argosy.errors import DataLoss, InvalidArgument
 from argosyd.events import EventBus
 from argosyd.images import manifest as manifests
 from argosyd.images import oci_config, reference
 from argosyd.images.compression import AutoDecompressor
-from argosyd.images.content import CHUNK, ContentStore, check_digest, disk_error
+from argosyd.images.content import ContentStore, check_digest, disk_error
 from argosyd.images.manifest import Descriptor, Manifest
 from argosyd.images.model import Image, Progress, ProgressSink
 from argosyd.images.service import ImageService, blobs_of
+from argosyd.images.tarindex import TarIndex
+from argosyd.images.tarscan import Member
 
 _REF_NAME = "org.opencontainers.image.ref.name"
 _IMAGE_NAME = "io.containerd.image.name"
-_MAX_JSON = 16 << 20
+_MOST_IMAGES = 1_000
+"""Images of one archive."""
+
+
+def _write(file: IO[bytes], pieces: Iterable[bytes]) -> None:
+    for piece in pieces:
+        file.write(piece)
 
 
 def _header(name: str, size: int) -> bytes:
@@ -89,8 +97,8 @@ class Archiver:
             unpacker = AutoDecompressor()
             try:
                 async for piece in stream:
-                    await asyncio.to_thread(file.write, unpacker.feed(piece))
-                await asyncio.to_thread(file.write, unpacker.finish())
+                    await asyncio.to_thread(_write, file, unpacker.feed(piece))
+                await asyncio.to_thread(_write, file, unpacker.finish())
                 file.flush()
             except OSError as error:
                 raise disk_error(error, "loading an archive") from None
@@ -105,70 +113,75 @@ class Archiver:
         return await self._images.adopt(manifest_digest, [str(reference.parse(n).with_default_tag()) for n in names])
 
     def _read(self, path: Path, held: set[str], sink: ProgressSink) -> list[tuple[str, list[str]]]:
-        try:
-            with tarfile.open(path) as tar:
-                members = {m.name.removeprefix("./"): m for m in tar if m.isfile() or m.issym() or m.islnk()}
-                if "index.json" in members:
-                    return list(self._read_oci(tar, members, held, sink))
-                if "manifest.json" in members:
-                    return list(self._read_docker(tar, members, held, sink))
-        except (tarfile.TarError, EOFError):
-            raise InvalidArgument(
-                "this is no image archive: it is no tar", kind="archive", reason="BAD_ARCHIVE"
-            ) from None
+        with open(path, "rb") as file:
+            try:
+                tar = TarIndex(file)
+            except DataLoss as error:
+                raise InvalidArgument(
+                    f"this is no image archive: {error.message}", kind="archive", reason="BAD_ARCHIVE"
+                ) from None
+            if "index.json" in tar.members:
+                return list(self._read_oci(tar, held, sink))
+            if "manifest.json" in tar.members:
+                return list(self._read_docker(tar, held, sink))
         raise InvalidArgument(
             "this is no image archive: it has neither index.json nor manifest.json (`argosy import` takes plain trees)",
             kind="archive", reason="BAD_ARCHIVE",
         )  # fmt: skip
 
-    def _read_oci(
-        self, tar: tarfile.TarFile, members: dict[str, tarfile.TarInfo], held: set[str], sink: ProgressSink
-    ) -> Iterator[tuple[str, list[str]]]:
-        for name, member in members.items():
+    def _read_oci(self, tar: TarIndex, held: set[str], sink: ProgressSink) -> Iterator[tuple[str, list[str]]]:
+        for name, member in tar.members.items():
             parts = name.split("/")
-            if len(parts) == 3 and parts[0] == "blobs":
+            if len(parts) == 3 and parts[0] == "blobs" and member.is_file:
                 digest = f"{parts[1]}:{parts[2]}"
                 check_digest(digest)
-                _store_member(self._images.content, tar, member, digest, held, sink)
-        document = manifests.load_json(_small(tar, members["index.json"]), "index.json")
+                _store_member(self._images.content, tar, name, digest, held, sink)
+        document = manifests.load_json(_small(tar, "index.json"), "index.json")
         by_digest: dict[str, list[str]] = {}
-        for entry in document.get("manifests") or []:
-            annotations = entry.get("annotations") or {} if isinstance(entry, dict) else {}
-            digest = str(entry.get("digest", "")) if isinstance(entry, dict) else ""
+        for entry in _entries(document.get("manifests"), "index.json"):
+            annotations = entry.get("annotations")
+            digest = str(entry.get("digest", ""))
             check_digest(digest)
             names = by_digest.setdefault(digest, [])
-            name = str(annotations.get(_IMAGE_NAME) or annotations.get(_REF_NAME) or "")
+            known = annotations if isinstance(annotations, dict) else {}
+            name = str(known.get(_IMAGE_NAME) or known.get(_REF_NAME) or "")
             # A ref.name may be a bare tag, which names no repository.
             if name and ("/" in name or ":" in name):
                 names.append(name)
         yield from by_digest.items()
 
-    def _read_docker(
-        self, tar: tarfile.TarFile, members: dict[str, tarfile.TarInfo], held: set[str], sink: ProgressSink
-    ) -> Iterator[tuple[str, list[str]]]:
-        try:
-            entries = json.loads(_small(tar, members["manifest.json"]))
-        except ValueError:
-            raise DataLoss("manifest.json of the archive is not valid JSON", kind="archive") from None
-        for entry in entries if isinstance(entries, list) else []:
-            data = _small(tar, _member(members, str(entry.get("Config", ""))))
+    def _read_docker(self, tar: TarIndex, held: set[str], sink: ProgressSink) -> Iterator[tuple[str, list[str]]]:
+        document = manifests.load_any_json(_small(tar, "manifest.json"), "manifest.json of the archive")
+        for entry in _entries(document, "manifest.json"):
+            data = _small(tar, str(entry.get("Config", "")))
             config = oci_config.parse(data)
-            paths = [str(p) for p in entry.get("Layers") or []]
+            paths = _strings(entry.get("Layers"))
             if len(paths) != len(config.diff_ids):
                 raise DataLoss("the archive has more or fewer layers than its config names", kind="archive")
             config_digest = self._images.content.put(data)
             held.add(config_digest)
             layers = []
             for path in paths:
-                member = _member(members, path)
-                digest = _store_member(self._images.content, tar, member, "", held, sink)
+                digest = _store_member(self._images.content, tar, path, "", held, sink)
                 layers.append(
                     Descriptor(_layer_type(self._images.content, digest), digest, self._images.content.size(digest))
                 )
             manifest = Manifest(Descriptor(manifests.OCI_CONFIG, config_digest, len(data)), tuple(layers))
             manifest_digest = self._images.content.put(manifest.to_bytes())
             held.add(manifest_digest)
-            yield manifest_digest, [str(t) for t in entry.get("RepoTags") or []]
+            yield manifest_digest, _strings(entry.get("RepoTags"))
+
+
+def _entries(value: object, what: str) -> list[dict[str, Any]]:
+    """A list of objects. DataLoss (too long)."""
+    found = [v for v in value if isinstance(v, dict)] if isinstance(value, list) else []
+    if len(found) > _MOST_IMAGES:
+        raise DataLoss(f"{what} names more than {_MOST_IMAGES} images", kind="archive", reason="TOO_LARGE")
+    return found
+
+
+def _strings(value: object) -> list[str]:
+    return [str(v) for v in value[: manifests.MAX_LAYERS + 1]] if isinstance(value, list) else []
 
 
 def _layer_type(content: ContentStore, digest: str) -> str:
@@ -176,39 +189,34 @@ def _layer_type(content: ContentStore, digest: str) -> str:
         return manifests.OCI_LAYER_GZIP if file.read(2) == b"\x1f\x8b" else manifests.OCI_LAYER
 
 
-def _member(members: dict[str, tarfile.TarInfo], name: str) -> tarfile.TarInfo:
-    member = members.get(name.removeprefix("./"))
+def _member(tar: TarIndex, name: str) -> Member:
+    member = tar.find(name)
     if member is None:
-        raise DataLoss(f"the archive lacks {name!r}, which its manifest names", kind="archive", reason="BAD_ARCHIVE")
+        raise DataLoss(
+            f"the archive lacks {name[:200]!r}, which its manifest names", kind="archive", reason="BAD_ARCHIVE"
+        )
     return member
 
 
-def _small(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    file = tar.extractfile(member)
-    if file is None or member.size > _MAX_JSON:
-        raise DataLoss(f"{member.name!r} in the archive is no document", kind="archive", reason="BAD_ARCHIVE")
-    return file.read()
+def _small(tar: TarIndex, name: str) -> bytes:
+    member = _member(tar, name)
+    if member.size > manifests.MAX_MANIFEST:
+        raise DataLoss(f"{name[:200]!r} in the archive is no document", kind="archive", reason="BAD_ARCHIVE")
+    return b"".join(tar.read(member))
 
 
 def _store_member(
-    content: ContentStore,
-    tar: tarfile.TarFile,
-    member: tarfile.TarInfo,
-    digest: str,
-    held: set[str],
-    sink: ProgressSink,
+    content: ContentStore, tar: TarIndex, name: str, digest: str, held: set[str], sink: ProgressSink
 ) -> str:
-    file = tar.extractfile(member)
-    if file is None:
-        raise DataLoss(f"{member.name!r} in the archive is no file", kind="archive", reason="BAD_ARCHIVE")
+    member = _member(tar, name)
     if digest and content.exists(digest):
         held.add(digest)
         return digest
     with content.ingest() as ingest:
         ingest.open()
-        while data := file.read(CHUNK):
+        for data in tar.read(member):
             ingest.write(data)
-            sink(Progress(member.name.rpartition("/")[2][:12], "Loading layer", ingest.offset, member.size))
+            sink(Progress(name.rpartition("/")[2][:12], "Loading layer", ingest.offset, member.size))
         if digest and ingest.digest != digest:
             raise DataLoss(f"blob {digest} of the archive is {ingest.digest}: it is damaged", kind="blob", id=digest)
         stored = ingest.commit()

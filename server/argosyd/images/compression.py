@@ -15,11 +15,19 @@ _GZIP_MAGIC, _ZSTD_MAGIC = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _GZIP_WINDOW = 31
 
 
-class Decompressor(Protocol):
-    """Takes packed bytes, gives unpacked ones."""
+_SLICE = 32 << 10
+"""Packed bytes that are unpacked in one go: many tiny members are not copied over and over."""
+_ZSTD_SLICE = 2 << 10
+"""As above. zstd has no limit for what comes out; a block of 4 bytes can be 128 KiB, so this is 64 MiB at most."""
+_PIECE = 1 << 20
+"""Unpacked bytes that are given at a time."""
 
-    def feed(self, data: bytes) -> bytes:
-        """The next piece. DataLoss."""
+
+class Decompressor(Protocol):
+    """Takes packed bytes, gives unpacked ones, never much at a time whatever they unpack to."""
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """The next pieces. DataLoss."""
         ...
 
     def finish(self) -> None:
@@ -28,8 +36,8 @@ class Decompressor(Protocol):
 
 
 class _Plain:
-    def feed(self, data: bytes) -> bytes:
-        return data
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        yield data
 
     def finish(self) -> None:
         pass
@@ -39,6 +47,10 @@ def _damaged() -> DataLoss:
     return DataLoss("the layer is damaged: it cannot be decompressed", kind="layer", reason="BAD_COMPRESSION")
 
 
+def _slices(data: bytes, size: int) -> Iterator[bytes]:
+    return (data[at : at + size] for at in range(0, len(data), size)) if len(data) > size else iter((data,))
+
+
 class _Gzip:
     """One or more gzip members, as pigz and eStargz write them."""
 
@@ -46,21 +58,29 @@ class _Gzip:
         self._inner: Any = isal_zlib.decompressobj(_GZIP_WINDOW)
         self._between = True
 
-    def feed(self, data: bytes) -> bytes:
-        out = bytearray()
-        try:
-            while data:
-                self._between = False
-                out += self._inner.decompress(data)
-                data = b""
-                if self._inner.eof:
-                    # Zero bytes may pad the end of the last member.
-                    data = self._inner.unused_data.lstrip(b"\0")
-                    self._inner = isal_zlib.decompressobj(_GZIP_WINDOW)
-                    self._between = True
-        except (isal_zlib.error, zlib.error, EOFError):  # type: ignore[misc]
-            raise _damaged() from None
-        return bytes(out)
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        for piece in _slices(data, _SLICE):
+            yield from self._unpack(piece)
+
+    def _unpack(self, data: bytes) -> Iterator[bytes]:
+        full = False
+        while data or full:
+            self._between = False
+            try:
+                out = self._inner.decompress(data, _PIECE)
+            except (isal_zlib.error, zlib.error, EOFError):  # type: ignore[misc]
+                raise _damaged() from None
+            if out:
+                yield out
+            # Some may wait inside although all that came was taken.
+            full = len(out) == _PIECE and not self._inner.eof
+            if self._inner.eof:
+                # Zero bytes may pad the end of the last member.
+                data = self._inner.unused_data.lstrip(b"\0")
+                self._inner = isal_zlib.decompressobj(_GZIP_WINDOW)
+                self._between = True
+            else:
+                data = self._inner.unconsumed_tail
 
     def finish(self) -> None:
         if not self._between:
@@ -70,13 +90,15 @@ class _Gzip:
 class _Zstd:
     def __init__(self) -> None:
         self._inner = zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj(read_across_frames=True)
-        self._fed = False
 
-    def feed(self, data: bytes) -> bytes:
-        try:
-            return self._inner.decompress(data)
-        except zstandard.ZstdError:
-            raise _damaged() from None
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        for piece in _slices(data, _ZSTD_SLICE):
+            try:
+                out = self._inner.decompress(piece)
+            except zstandard.ZstdError:
+                raise _damaged() from None
+            if out:
+                yield out
 
     def finish(self) -> None:
         pass
@@ -89,21 +111,21 @@ class AutoDecompressor:
         self._head = b""
         self._inner: Decompressor | None = None
 
-    def feed(self, data: bytes) -> bytes:
-        """The next piece. DataLoss."""
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """The next pieces; take all of them before the next call. DataLoss."""
         if self._inner is None:
             self._head += data
             if len(self._head) < 4:
-                return b""
+                return iter(())
             data, self._inner = self._head, _choose(self._head)
         return self._inner.feed(data)
 
-    def finish(self) -> bytes:
+    def finish(self) -> Iterator[bytes]:
         """What is left at the end. DataLoss when the stream stops in its middle."""
-        if self._inner is None:
-            return self._head
-        self._inner.finish()
-        return b""
+        if self._inner is not None:
+            self._inner.finish()
+            return iter(())
+        return iter((self._head,) if self._head else ())
 
 
 def _choose(head: bytes) -> Decompressor:
@@ -118,10 +140,8 @@ def decompress(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """A whole stream, unpacked. DataLoss. Blocking."""
     unpacker = AutoDecompressor()
     for piece in pieces:
-        if out := unpacker.feed(piece):
-            yield out
-    if out := unpacker.finish():
-        yield out
+        yield from unpacker.feed(piece)
+    yield from unpacker.finish()
 
 
 def gzip_stream(pieces: Iterable[bytes], level: int = 1) -> Iterator[bytes]:

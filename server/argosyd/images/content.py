@@ -22,6 +22,8 @@ from typing import Any
 from argosy.errors import ArgosyError, DataLoss, InvalidArgument, NotFound, ResourceExhausted
 
 CHUNK = 1 << 20
+MAX_DOCUMENT = 4 << 20
+"""Bytes of a manifest, an index or a config: registries take no larger ones either."""
 PARTIAL_LIFETIME = 24 * 3600.0
 """Seconds that a part of a download is kept for the next try."""
 
@@ -162,7 +164,9 @@ class ContentStore:
             raise NotFound(f"no such blob: {digest}", kind="blob", id=digest) from None
 
     def read(self, digest: str) -> bytes:
-        """A small blob (manifest, config), whole. NotFound. Blocking."""
+        """A small blob (manifest, config), whole. NotFound, DataLoss (far too large for one). Blocking."""
+        if self.size(digest) > MAX_DOCUMENT:
+            raise DataLoss(f"blob {digest} is too large for a manifest or config", kind="blob", id=digest)
         try:
             return self.path(digest).read_bytes()
         except FileNotFoundError:

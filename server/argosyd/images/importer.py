@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 
 from argosy.errors import InvalidArgument
 from argosyd.events import EventBus
@@ -16,6 +16,7 @@ from argosyd.images.model import HistoryEntry, Image, ImageConfig, NewLayer
 from argosyd.images.service import ImageService
 from argosyd.images.tarscan import TarScanner
 from argosyd.units import Timestamp
+from argosyd.work import parsing
 
 
 class Importer:
@@ -31,7 +32,7 @@ class Importer:
         """Stores the archive as a layer and makes an image of it. InvalidArgument (no tar, unsafe entry, change)."""
         if name:
             reference.parse(name)
-        config = changes.apply(ImageConfig(), instructions)
+        config = await parsing.run(changes.apply, ImageConfig(), instructions)
         layer = await self._store(stream)
         entry = HistoryEntry(Timestamp(time.time_ns()), comment=message or "Imported from -")
         with self._images.content.lease([layer.digest]):
@@ -63,9 +64,10 @@ class _Intake:
     def feed(self, piece: bytes) -> None:
         self._take(self._unpacker.feed(piece))
 
-    def _take(self, data: bytes) -> None:
-        self.scanner.feed(data)
-        self._ingest.write(data)
+    def _take(self, pieces: Iterable[bytes]) -> None:
+        for data in pieces:
+            self.scanner.feed(data)
+            self._ingest.write(data)
 
     def finish(self) -> NewLayer:
         self._take(self._unpacker.finish())

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from argosy.errors import DataLoss, InvalidArgument, NotFound, Unsupported
-from argosyd.images.content import check_digest
+from argosyd.images.content import MAX_DOCUMENT, check_digest
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -22,8 +22,17 @@ DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
 DOCKER_LAYER_GZIP = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 MANIFEST_TYPES = (OCI_MANIFEST, DOCKER_MANIFEST)
 INDEX_TYPES = (OCI_INDEX, DOCKER_INDEX)
-MAX_MANIFEST = 4 << 20
-"""Bytes; registries take no larger ones either."""
+MAX_MANIFEST = MAX_DOCUMENT
+MAX_LAYERS = 1_000
+"""Of one image; the kernel stacks 500 at most."""
+MAX_MANIFESTS = 5_000
+"""Of one index."""
+_MAX_URLS = 16
+_LONGEST_WORD = 1_024
+"""Characters of a media type, a platform's word, an URL."""
+
+
+_PLATFORM = ("os", "architecture", "variant", "os.version")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +80,19 @@ def _broken(why: str) -> DataLoss:
     return DataLoss(f"the manifest is not valid: {why}", kind="manifest", reason="INVALID_MANIFEST")
 
 
-def load_json(data: bytes, what: str) -> dict[str, Any]:
-    """A JSON object. DataLoss."""
+def load_any_json(data: bytes, what: str) -> Any:
+    """JSON of a size that is read in a fraction of a second. DataLoss."""
+    if len(data) > MAX_MANIFEST:
+        raise DataLoss(f"{what} is larger than {MAX_MANIFEST >> 20} MiB", kind="manifest", reason="TOO_LARGE")
     try:
-        document = json.loads(data)
+        return json.loads(data)
     except (ValueError, RecursionError):
         raise DataLoss(f"{what} is not valid JSON", kind="manifest", reason="INVALID_MANIFEST") from None
+
+
+def load_json(data: bytes, what: str) -> dict[str, Any]:
+    """A JSON object. DataLoss."""
+    document = load_any_json(data, what)
     if not isinstance(document, dict):
         raise DataLoss(f"{what} is not a JSON object", kind="manifest", reason="INVALID_MANIFEST")
     return document
@@ -88,7 +104,9 @@ def _descriptor(value: object) -> Descriptor:
     media_type, digest, size = value.get("mediaType", ""), value.get("digest"), value.get("size")
     if not isinstance(digest, str) or not isinstance(media_type, str):
         raise _broken("a descriptor has no digest or media type")
-    if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+    if len(media_type) > _LONGEST_WORD:
+        raise _broken("a descriptor has an absurdly long media type")
+    if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size < 1 << 62:
         raise _broken(f"descriptor {digest[:80]} has no size")
     try:
         check_digest(digest)
@@ -102,8 +120,8 @@ def _descriptor(value: object) -> Descriptor:
         media_type,
         digest,
         size,
-        {str(k): str(v) for k, v in platform.items() if isinstance(v, str)},
-        tuple(str(u) for u in urls) if isinstance(urls, list) else (),
+        {k: v for k in _PLATFORM if isinstance(v := platform.get(k), str) and len(v) <= _LONGEST_WORD},
+        tuple(u for u in urls[:_MAX_URLS] if isinstance(u, str)) if isinstance(urls, list) else (),
     )
 
 
@@ -113,16 +131,26 @@ def parse(data: bytes, media_type: str = "") -> Manifest | Index:
     if document.get("schemaVersion") == 1:
         raise Unsupported("this image has a manifest of the old version 1: push it again with a newer tool")
     kind = document.get("mediaType") or media_type
+    if not isinstance(kind, str):
+        raise _broken("its media type is no text")
     if isinstance(document.get("manifests"), list) and kind not in MANIFEST_TYPES:
+        if len(document["manifests"]) > MAX_MANIFESTS:
+            raise _broken(f"it is an index of more than {MAX_MANIFESTS} manifests")
         return Index(tuple(_descriptor(d) for d in document["manifests"]))
     layers = document.get("layers")
     if not isinstance(layers, list) or "config" not in document:
         raise _broken("it has neither layers and a config, nor manifests")
+    if len(layers) > MAX_LAYERS:
+        raise _broken(f"it has more than {MAX_LAYERS} layers")
     if kind not in MANIFEST_TYPES:
         kind = OCI_MANIFEST
     config = _descriptor(document["config"])
     if config.media_type not in (OCI_CONFIG, DOCKER_CONFIG, ""):
-        raise Unsupported(f"this is no container image but an artifact of type {config.media_type}", kind="manifest")
+        raise Unsupported(
+            f"this is no container image but an artifact of type {config.media_type[:100]}", kind="manifest"
+        )
+    if config.size > MAX_MANIFEST:
+        raise _broken(f"its config is larger than {MAX_MANIFEST >> 20} MiB")
     return Manifest(config, tuple(_descriptor(d) for d in layers), kind)
 
 
@@ -142,11 +170,12 @@ def parse_platform(text: str, host: Platform) -> Platform:
     """`linux/arm64/v8`, `arm64`, or the host's for an empty text. InvalidArgument."""
     if not text:
         return host
-    parts = text.lower().split("/")
+    parts = text.lower().split("/", 3)
     if len(parts) == 1:
         parts = [host.os, parts[0]]
     if len(parts) > 3 or not all(parts):
-        raise InvalidArgument(f"invalid platform {text!r}: write it as linux/amd64", kind="platform", id=text)
+        shown = text[:100]
+        raise InvalidArgument(f"invalid platform {shown!r}: write it as linux/amd64", kind="platform", id=shown)
     aliases = {"x86_64": "amd64", "aarch64": "arm64", "x86-64": "amd64"}
     return Platform(parts[0], aliases.get(parts[1], parts[1]), parts[2] if len(parts) == 3 else "")
 
@@ -172,7 +201,7 @@ def choose(manifests: Sequence[Descriptor], wanted: Platform, reference: str) ->
             {f"{d.platform.get('os')}/{d.platform.get('architecture')}" for d in manifests} - {"unknown/unknown"}
         )
         raise NotFound(
-            f"no matching manifest for {wanted} in {reference}: it has {', '.join(present) or 'none'}",
+            f"no matching manifest for {wanted} in {reference}: it has {', '.join(present)[:1000] or 'none'}",
             kind="image", id=reference, reason="NO_SUCH_PLATFORM",
         )  # fmt: skip
     return max(fitting, key=lambda d: d.platform.get("variant", "") == wanted.variant)

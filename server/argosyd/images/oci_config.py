@@ -9,10 +9,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from argosy.errors import DataLoss
-from argosyd.images.manifest import load_json
+from argosy.errors import DataLoss, InvalidArgument
+from argosyd.dockerfile.limits import MAX_ENVIRONMENT, MAX_PATH, MAX_PORTS, MAX_TRIGGERS, MAX_VARIABLES
+from argosyd.images.content import check_digest
+from argosyd.images.manifest import MAX_LAYERS, Manifest, load_json
 from argosyd.images.model import HealthCheck, HistoryEntry, ImageConfig
 from argosyd.units import Seconds, Timestamp
+
+MAX_HISTORY = 10_000
+"""Entries of an image's history that are kept; they are for people alone."""
+_MOST_WORDS = 20_000
+"""Words of a command, volumes, labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +46,7 @@ def chain_id(diff_ids: Sequence[str]) -> str:
 
 def parse_time(text: object) -> Timestamp:
     """RFC 3339 with any number of decimals; 0 when absent or not a time."""
-    if not isinstance(text, str) or not text:
+    if not isinstance(text, str) or not text or len(text) > 64:
         return Timestamp(0)
     head, dot, tail = text.partition(".")
     digits = tail[: len(tail) - len(tail.lstrip("0123456789"))] if dot else ""
@@ -59,10 +66,14 @@ def format_time(moment: Timestamp) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{nanoseconds:09}Z"
 
 
+def _bad(why: str) -> DataLoss:
+    return DataLoss(f"the image config is not valid: {why}", kind="image", reason="INVALID_CONFIG")
+
+
 def _strings(value: object) -> tuple[str, ...]:
     if isinstance(value, str):
         return (value,)
-    return tuple(str(v) for v in value) if isinstance(value, list) else ()
+    return tuple(str(v) for v in value if not isinstance(v, dict | list)) if isinstance(value, list) else ()
 
 
 def _keys(value: object) -> tuple[str, ...]:
@@ -70,7 +81,34 @@ def _keys(value: object) -> tuple[str, ...]:
 
 
 def _duration(value: object) -> Seconds | None:
-    return Seconds(value / 1e9) if isinstance(value, int) and value > 0 else None
+    return Seconds(value / 1e9) if isinstance(value, int) and 0 < value < 1 << 62 else None
+
+
+def check(config: ImageConfig) -> ImageConfig:
+    """The config, when a container can be started with it. DataLoss says what is wrong."""
+    counts: tuple[tuple[str, Sequence[object] | Mapping[str, str], int], ...] = (
+        ("variables", config.env, MAX_VARIABLES),
+        ("exposed ports", config.exposed_ports, MAX_PORTS),
+        ("volumes", config.volumes, _MOST_WORDS),
+        ("labels", config.labels, _MOST_WORDS),
+        ("words of a command", (*config.entrypoint, *config.cmd, *config.shell), _MOST_WORDS),
+        ("ONBUILD triggers", config.on_build, MAX_TRIGGERS),
+    )
+    for what, values, limit in counts:
+        if len(values) > limit:
+            raise _bad(f"it has more than {limit} {what}")
+    if sum(map(len, config.env)) > MAX_ENVIRONMENT:
+        raise _bad(f"its variables have more than {MAX_ENVIRONMENT} characters")
+    if any(len(path) >= MAX_PATH for path in (config.working_dir, config.user, config.stop_signal, *config.volumes)):
+        raise _bad(f"a path, the user or the stop signal has more than {MAX_PATH - 1} characters")
+    health = config.health_check.test if config.health_check else ()
+    texts = (
+        config.user, config.working_dir, config.stop_signal, *config.env, *config.entrypoint, *config.cmd,
+        *config.shell, *config.volumes, *config.exposed_ports, *health,
+    )  # fmt: skip
+    if any("\0" in text for text in texts):
+        raise _bad("it has a NUL byte in a word, which no program can be given")
+    return config
 
 
 def _health(value: object) -> HealthCheck | None:
@@ -82,7 +120,7 @@ def _health(value: object) -> HealthCheck | None:
         _duration(value.get("Interval")),
         _duration(value.get("Timeout")),
         _duration(value.get("StartPeriod")),
-        retries if isinstance(retries, int) and retries > 0 else 0,
+        retries if isinstance(retries, int) and 0 < retries < 1 << 31 else 0,
     )
 
 
@@ -102,7 +140,9 @@ def _image_config(value: object) -> ImageConfig:
         cmd=_strings(document.get("Cmd")),
         volumes=_keys(document.get("Volumes")),
         working_dir=_text(document, "WorkingDir"),
-        labels={str(k): str(v) for k, v in labels.items()} if isinstance(labels, dict) else {},
+        labels={k: str(v) for k, v in labels.items() if not isinstance(v, dict | list)}
+        if isinstance(labels, dict)
+        else {},
         stop_signal=_text(document, "StopSignal"),
         shell=_strings(document.get("Shell")),
         health_check=_health(document.get("Healthcheck")),
@@ -117,12 +157,19 @@ def parse(data: bytes) -> ConfigDocument:
     diff_ids = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
     if not isinstance(diff_ids, list) or not all(isinstance(d, str) for d in diff_ids):
         raise DataLoss("the image config has no rootfs.diff_ids", kind="image", reason="INVALID_CONFIG")
-    history = document.get("history") or []
+    if len(diff_ids) > MAX_LAYERS:
+        raise _bad(f"it has more than {MAX_LAYERS} layers")
+    for diff_id in diff_ids:
+        try:
+            check_digest(diff_id)
+        except InvalidArgument as error:
+            raise _bad(error.message) from None
+    history = document.get("history")
     return ConfigDocument(
         architecture=_text(document, "architecture"),
         os=_text(document, "os"),
         variant=_text(document, "variant"),
-        config=_image_config(document.get("config")),
+        config=check(_image_config(document.get("config"))),
         diff_ids=tuple(diff_ids),
         history=tuple(
             HistoryEntry(
@@ -132,12 +179,21 @@ def parse(data: bytes) -> ConfigDocument:
                 _text(h, "author"),
                 bool(h.get("empty_layer")),
             )
-            for h in history
+            for h in (history[:MAX_HISTORY] if isinstance(history, list) else ())
             if isinstance(h, dict)
         ),
         created=parse_time(document.get("created")),
         author=_text(document, "author"),
     )
+
+
+def check_layers(document: ConfigDocument, manifest: Manifest, name: str) -> None:
+    """Whether config and manifest speak of the same layers. DataLoss."""
+    if len(document.diff_ids) != len(manifest.layers):
+        raise DataLoss(
+            f"{name}: {len(manifest.layers)} layers, but its config names {len(document.diff_ids)}",
+            kind="image", id=name, reason="INVALID_MANIFEST",
+        )  # fmt: skip
 
 
 def _health_json(check: HealthCheck) -> dict[str, Any]:

@@ -15,15 +15,17 @@ DEFAULT_DOMAIN = "docker.io"
 _OFFICIAL = "library/"
 DEFAULT_TAG = "latest"
 
-_COMPONENT = r"[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9]"
+_COMPONENT = r"[a-zA-Z0-9]++(?:-++[a-zA-Z0-9]++)*+"
 _HOST = rf"(?:(?:{_COMPONENT})(?:\.(?:{_COMPONENT}))*|\[[0-9a-fA-F:]+\])"
 _DOMAIN = re.compile(rf"{_HOST}(?::[0-9]+)?")
-_PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_PART = r"[a-z0-9]++(?:(?:\.|__?|-++)[a-z0-9]++)*+"
 _PATH = re.compile(rf"{_PART}(?:/{_PART})*")
 _TAG = re.compile(r"[\w][\w.-]{0,127}", re.ASCII)
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 _HEX_ID = re.compile(r"[0-9a-f]{64}")
 _MAX_NAME = 255
+_LONGEST = 1024
+"""Characters of a reference: a host name has 253 at most, a name 255, a tag 128, a digest 135."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,8 @@ class Reference:
 
 
 def _wrong(text: str, why: str) -> InvalidArgument:
-    return InvalidArgument(f"invalid reference format: {text!r}: {why}", kind="reference", id=text)
+    shown = text if len(text) <= _LONGEST else f"{text[:60]}…"
+    return InvalidArgument(f"invalid reference format: {shown!r}: {why}", kind="reference", id=shown)
 
 
 def _split_domain(name: str) -> tuple[str, str]:
@@ -85,6 +88,8 @@ def _split_domain(name: str) -> tuple[str, str]:
 
 def parse(text: str) -> Reference:
     """The reference a user wrote. InvalidArgument says which part is wrong."""
+    if len(text) > _LONGEST:
+        raise _wrong(text, f"it has more than {_LONGEST} characters")
     rest, at, digest = text.partition("@")
     if at and not _DIGEST.fullmatch(digest):
         raise _wrong(text, "after @ comes a digest such as sha256:… with 64 hexadecimal digits")
@@ -106,6 +111,11 @@ def parse(text: str) -> Reference:
     if len(path) > _MAX_NAME:
         raise _wrong(text, f"a repository name has at most {_MAX_NAME} characters")
     return Reference(domain, path, tag, digest)
+
+
+def is_tag(text: str) -> bool:
+    """Whether a text can be a tag."""
+    return _TAG.fullmatch(text) is not None
 
 
 def looks_like_id(text: str) -> bool:

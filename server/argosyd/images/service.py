@@ -8,11 +8,11 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from argosy.errors import Conflict, InvalidArgument, NotFound
+from argosy.errors import Conflict, DataLoss, InvalidArgument, NotFound
 from argosyd.events import EventBus
 from argosyd.images import manifest as manifests
 from argosyd.images import oci_config, reference, transfer
-from argosyd.images.content import ContentStore
+from argosyd.images.content import MAX_DOCUMENT, ContentStore
 from argosyd.images.index import ImageIndex
 from argosyd.images.layers import LayerStore
 from argosyd.images.manifest import Descriptor, Index, Manifest, Platform, parse_platform
@@ -23,6 +23,10 @@ from argosyd.snapshots.model import Snapshotter
 from argosyd.state.database import Database
 from argosyd.system import Usage
 from argosyd.units import Timestamp
+from argosyd.work import parsing
+
+_DEEPEST_INDEX = 2
+"""Indexes one inside another, as some tools write them into archives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +283,13 @@ class ImageService:
         """Writes config and manifest of layers whose blobs are here, unpacks what is not, and names the image."""
         names = [str(_with_tag(name))] if name else []
         with self.content.lease(d.digest for d in layers) as held:
-            data = oci_config.to_bytes(document)
+            data = await parsing.run(oci_config.to_bytes, document)
+            if len(data) > MAX_DOCUMENT:
+                raise InvalidArgument(
+                    f"the image's config would be larger than {MAX_DOCUMENT >> 20} MiB: use fewer and shorter "
+                    "instructions, variables and labels",
+                    kind="image", id=name, reason="TOO_LARGE",
+                )  # fmt: skip
             config_digest = await asyncio.to_thread(self.content.put, data)
             held.add(config_digest)
             manifest = Manifest(Descriptor(manifests.OCI_CONFIG, config_digest, len(data)), tuple(layers))
@@ -288,13 +298,16 @@ class ImageService:
             await self.layers.unpack_all(document.diff_ids, manifest.layers)
             return await self._record(document, manifest_digest, manifest, names)
 
-    async def adopt(self, manifest_digest: str, names: Sequence[str]) -> Image:
+    async def adopt(self, manifest_digest: str, names: Sequence[str], depth: int = 0) -> Image:
         """Records an image whose blobs were brought here by other means (an archive, a peer). DataLoss, NotFound."""
-        manifest = await asyncio.to_thread(lambda: manifests.parse(self.content.read(manifest_digest)))
+        manifest = await parsing.run(lambda: manifests.parse(self.content.read(manifest_digest)))
         if isinstance(manifest, Index):
             chosen = manifests.choose(manifest.manifests, self._platform, manifest_digest)
-            return await self.adopt(chosen.digest, names)
-        document = oci_config.parse(await asyncio.to_thread(self.content.read, manifest.config.digest))
+            if chosen.digest == manifest_digest or depth >= _DEEPEST_INDEX:
+                raise DataLoss(f"{manifest_digest} is an index of indexes", kind="image", reason="INVALID_MANIFEST")
+            return await self.adopt(chosen.digest, names, depth + 1)
+        document = await parsing.run(lambda: oci_config.parse(self.content.read(manifest.config.digest)))
+        oci_config.check_layers(document, manifest, manifest_digest)
         await self.layers.unpack_all(document.diff_ids, manifest.layers)
         return await self._record(document, manifest_digest, manifest, names)
 

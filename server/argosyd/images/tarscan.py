@@ -1,21 +1,65 @@
 """Reads the headers of a tar as it streams by, and refuses what would leave its directory.
 
 This stands before GNU tar: an entry is judged before its bytes are handed on. An entry is refused when its name
-climbs out, when a directory on its way is a symbolic link (or no directory) that the same archive made, or when
-a hard link's target is. Formats: POSIX.1-2017 pax and ustar, GNU (long names, base-256 numbers).
+climbs out, when a directory on its way is a symbolic link that the same archive made, or when a hard link's target
+is. So is what GNU tar would read otherwise than it is read here: kinds of entries that layers do not have, names and
+sizes that hold for all that follows. Formats: POSIX.1-2017 pax and ustar, GNU (long names, base-256 numbers).
+
+The time is linear in the headers' length, and what is remembered (directories and links) has a limit.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from argosy.errors import DataLoss, InvalidArgument
 
 BLOCK = 512
-_MAX_EXTENSION = 8 << 20
+LONGEST_NAME = 4096
+"""Bytes of a name or a link: the kernel takes no longer ones (PATH_MAX), so tar could not write it."""
+_MAX_EXTENSION = 1 << 20
 """Bytes of one pax header or long name: far more than any real one."""
+_MOST_KEPT = 1_000_000
+"""Directories and links of one archive, and what it deletes."""
+_MOST_BYTES = 128 << 20
+"""Their names in all."""
+_MOST_IMPLIED = 32 << 20
+"""Bytes of the names of directories without an entry."""
 _LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL = b"L", b"K", b"x", b"g"
-_WITHOUT_DATA = frozenset(b"123456")
+_FILES = frozenset((b"0", b"\0", b"7"))
+_HARD_LINK, _LINK, _DIRECTORY = b"1", b"2", b"5"
+_KINDS = _FILES | {_HARD_LINK, _LINK, _DIRECTORY, b"3", b"4", b"6"}
+_OCTAL = re.compile(rb"[0-7]*")
+_DECIMAL = re.compile(rb"[0-9]{1,19}")
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One entry. `offset` is where its content begins in the stream; `size` is 0 for what has none."""
+
+    name: bytes
+    kind: bytes
+    link: bytes
+    size: int
+    offset: int
+
+    @property
+    def is_file(self) -> bool:
+        """A regular file."""
+        return self.kind in _FILES
+
+
+class _Place:
+    """A name that entries lie below, or that is a directory or a link itself."""
+
+    __slots__ = ("below", "own", "symlink")
+
+    def __init__(self) -> None:
+        self.below: dict[bytes, _Place] | None = None
+        self.own = False
+        self.symlink = False
 
 
 @dataclass(slots=True)
@@ -24,13 +68,18 @@ class TarScanner:
 
     layer: bool = True
     """Whether `.wh.` names mean deletions."""
+    member: Callable[[Member], None] | None = None
+    """Told of every entry that was let through."""
     entries: int = 0
     size: int = 0
     """Bytes of file content."""
     whiteouts: list[bytes] = field(default_factory=list)
     opaques: list[bytes] = field(default_factory=list)
-    _kinds: dict[bytes, bytes] = field(default_factory=dict)
+    _root: _Place = field(default_factory=_Place)
+    _kept: int = 0
+    _kept_bytes: int = 0
     _buffer: bytearray = field(default_factory=bytearray)
+    _position: int = 0
     _skip: int = 0
     _extension: bytes = b""
     _extension_size: int = 0
@@ -45,13 +94,17 @@ class TarScanner:
         """The next bytes. InvalidArgument (unsafe entry), DataLoss (no tar)."""
         view = memoryview(data)
         while view:
+            if self._ended:
+                return
             if self._skip:
                 step = min(self._skip, len(view))
                 self._skip -= step
+                self._position += step
                 view = view[step:]
                 continue
             need = (self._wanted or BLOCK) - len(self._buffer)
             self._buffer += view[:need]
+            self._position += min(need, len(view))
             view = view[need:]
             if len(self._buffer) < (self._wanted or BLOCK):
                 return
@@ -63,23 +116,43 @@ class TarScanner:
             else:
                 self._header(block)
 
+    @property
+    def ended(self) -> bool:
+        """Whether the end of the archive has passed: what follows means nothing."""
+        return self._ended
+
+    def pass_over(self) -> int:
+        """How many bytes of content come next, which need not be fed: the reader goes past them itself."""
+        bytes_left, self._skip = self._skip, 0
+        self._position += bytes_left
+        return bytes_left
+
     def finish(self) -> None:
         """Call at the end. DataLoss when it stops in the middle of an entry."""
         if self._skip or self._buffer or self._wanted:
             raise DataLoss("the archive stops in the middle of an entry", kind="layer", reason="TRUNCATED_TAR")
 
     def implied(self) -> list[bytes]:
-        """Directories that entries lie in but that have no entry of their own, parents first.
+        """Directories that entries lie in but that have no entry of their own, parents first. InvalidArgument.
 
         Tools leave out the directories that a layer does not change.
         """
-        paths = (*self._kinds, *self.whiteouts, *(o + b"/x" for o in self.opaques))
-        found = {path[:at] for path in paths for at in range(len(path)) if path[at : at + 1] == b"/"}
-        return sorted(p for p in found if p and p not in self._kinds)
+        found: list[bytes] = []
+        left = _MOST_IMPLIED
+        pending: list[tuple[bytes, _Place]] = [(b"", self._root)]
+        while pending:
+            path, place = pending.pop()
+            if path and not place.own:
+                left -= len(path)
+                if left < 0:
+                    raise _unsafe(path, "too many directories have no entry of their own")
+                found.append(path)
+            for name, below in (place.below or {}).items():
+                if below.below is not None or not below.own:
+                    pending.append((path + b"/" + name if path else name, below))
+        return sorted(found)
 
     def _header(self, block: bytes) -> None:
-        if self._ended:
-            return
         if not block.strip(b"\0"):
             self._zero_blocks += 1
             self._ended = self._zero_blocks == 2
@@ -88,7 +161,7 @@ class TarScanner:
         _check_sum(block)
         kind, size = block[156:157], _number(block[124:136])
         if kind in (_LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL):
-            if size > _MAX_EXTENSION:
+            if not 0 < size <= _MAX_EXTENSION:
                 raise DataLoss("the archive has an absurdly long header", kind="layer", reason="BAD_TAR")
             self._extension = kind
             self._wanted = size + -size % BLOCK
@@ -100,14 +173,16 @@ class TarScanner:
         link = self._link or _text(block[157:257])
         self._name = self._link = b""
         self._pax_size = -1
-        has_data = kind[0] not in _WITHOUT_DATA if kind else True
-        if has_data:
+        if kind not in _KINDS:
+            raise _unsafe(name, f"it is of the kind {kind.decode('latin-1')!r}, which layers do not have")
+        if kind not in _FILES and kind != _HARD_LINK:
+            # Whatever a header of such a kind claims, it has no content.
+            size = 0
+        if kind in _FILES:
             self.size += size
-            self._skip = size + -size % BLOCK
-        elif kind == b"1" and size:
-            # A hard link may carry data in pax archives (cpio's way); tar reads it, so it is passed over alike.
-            self._skip = size + -size % BLOCK
-        self._judge(kind, name, link)
+        # A hard link may carry data in pax archives (cpio's way); tar reads it, so it is passed over alike.
+        self._skip = size + -size % BLOCK
+        self._judge(Member(name, kind, link, size, self._position))
 
     def _extend(self, block: bytes) -> None:
         data = block[: self._extension_size]
@@ -115,50 +190,109 @@ class TarScanner:
             self._name = data.rstrip(b"\0")
         elif self._extension == _LONG_LINK:
             self._link = data.rstrip(b"\0")
-        elif self._extension == _PAX:
-            for key, value in _pax_records(data):
-                if key == b"path":
-                    self._name = value
-                elif key == b"linkpath":
-                    self._link = value
-                elif key == b"size":
-                    if not value.isdigit():
-                        raise DataLoss("the archive has a bad pax header", kind="layer", reason="BAD_TAR")
-                    self._pax_size = int(value)
-                elif key.startswith(b"GNU.sparse."):
-                    raise InvalidArgument("the archive has a sparse file, which layers may not", kind="layer",
-                                          reason="UNSAFE_ENTRY")  # fmt: skip
+        for key, value in _pax_records(data) if self._extension in (_PAX, _PAX_GLOBAL) else ():
+            if key.startswith(b"GNU.sparse."):
+                raise InvalidArgument("the archive has a sparse file, which layers may not", kind="layer",
+                                      reason="UNSAFE_ENTRY")  # fmt: skip
+            if key not in (b"path", b"linkpath", b"size"):
+                continue
+            if self._extension == _PAX_GLOBAL:
+                raise InvalidArgument("the archive has one name or size for all its entries", kind="layer",
+                                      reason="UNSAFE_ENTRY")  # fmt: skip
+            if key == b"path":
+                self._name = value
+            elif key == b"linkpath":
+                self._link = value
+            elif _DECIMAL.fullmatch(value) and int(value) < 1 << 62:
+                self._pax_size = int(value)
+            else:
+                raise DataLoss("the archive has a bad pax header", kind="layer", reason="BAD_TAR")
 
-    def _judge(self, kind: bytes, name: bytes, link: bytes) -> None:
+    def _judge(self, member: Member) -> None:
         self.entries += 1
+        kind, name, link = member.kind, member.name, member.link
+        if len(name) >= LONGEST_NAME or len(link) >= LONGEST_NAME:
+            raise _unsafe(name, f"its name or its target is longer than {LONGEST_NAME - 1} bytes")
         path = _parts(name)
         if path is None:
             raise _unsafe(name, "its name climbs out of the image")
-        if not path:
-            return
-        self._check_parents(path, name)
-        base = path[-1]
-        if self.layer and base.startswith(b".wh."):
-            if base == b".wh..wh..opq":
-                self.opaques.append(b"/".join(path[:-1]))
-                return
-            if not base.startswith(b".wh..wh."):
-                if base[4:] in (b"", b".", b".."):
-                    raise _unsafe(name, "it deletes what has no name")
-                self.whiteouts.append(b"/".join((*path[:-1], base[4:])))
-            return
-        target = _parts(link) if kind == b"1" else path
-        if not target:
-            raise _unsafe(name, "it links to what is outside the image")
-        if kind == b"1":
-            self._check_parents(target, name)
-        # A hard link to a symbolic link is one itself, so it stands in the way like one.
-        self._kinds[b"/".join(path)] = self._kinds.get(b"/".join(target), b"0") if kind == b"1" else kind
+        if path and not self._deletes(path, name):
+            target = _parts(link) if kind == _HARD_LINK else path
+            if not target:
+                raise _unsafe(name, "it links to what is outside the image")
+            # A hard link to a symbolic link is one itself, so it stands in the way like one.
+            symlink = kind == _LINK or (kind == _HARD_LINK and self._is_symlink(target, name))
+            self._keep(path, name, symlink=symlink, directory=kind == _DIRECTORY)
+        if self.member is not None:
+            self.member(member)
 
-    def _check_parents(self, path: tuple[bytes, ...], name: bytes) -> None:
-        for depth in range(1, len(path)):
-            if self._kinds.get(b"/".join(path[:depth])) == b"2":
+    def _deletes(self, path: tuple[bytes, ...], name: bytes) -> bool:
+        """Whether the entry stands for a deletion, which is noted, or for nothing at all."""
+        base = path[-1]
+        if not self.layer or not base.startswith(b".wh."):
+            return False
+        self._parent(path, name)
+        if base == b".wh..wh..opq":
+            self._note(self.opaques, b"/".join(path[:-1]))
+        elif not base.startswith(b".wh..wh."):
+            if base[4:] in (b"", b".", b".."):
+                raise _unsafe(name, "it deletes what has no name")
+            self._note(self.whiteouts, b"/".join((*path[:-1], base[4:])))
+        return True
+
+    def _note(self, kept: list[bytes], path: bytes) -> None:
+        self._count(len(path))
+        kept.append(path)
+
+    def _count(self, size: int) -> None:
+        self._kept += 1
+        self._kept_bytes += size
+        if self._kept > _MOST_KEPT or self._kept_bytes > _MOST_BYTES:
+            raise InvalidArgument(
+                f"the archive has more than {_MOST_KEPT} directories, links and deletions, or too long ones",
+                kind="layer", reason="TOO_LARGE",
+            )  # fmt: skip
+
+    def _parent(self, path: tuple[bytes, ...], name: bytes) -> _Place:
+        """The directory that an entry lies in. InvalidArgument when a link stands on the way."""
+        place = self._root
+        for part in path[:-1]:
+            if place.below is None:
+                place.below = {}
+            following = place.below.get(part)
+            if following is None:
+                self._count(len(part))
+                following = place.below[part] = _Place()
+            if following.symlink:
                 raise _unsafe(name, "a symbolic link stands on its way")
+            place = following
+        return place
+
+    def _keep(self, path: tuple[bytes, ...], name: bytes, *, symlink: bool, directory: bool) -> None:
+        """Remembers an entry; of a new file there is nothing to know."""
+        parent = self._parent(path, name)
+        place = (parent.below or {}).get(path[-1])
+        if place is None:
+            if not symlink and not directory:
+                return
+            self._count(len(path[-1]))
+            place = _Place()
+            if parent.below is None:
+                parent.below = {}
+            parent.below[path[-1]] = place
+        place.own, place.symlink = True, symlink
+
+    def _is_symlink(self, path: tuple[bytes, ...], name: bytes) -> bool:
+        """Whether a hard link's target is a symbolic link. InvalidArgument when one stands on the way to it."""
+        place = self._root
+        for number, part in enumerate(path, 1):
+            following = (place.below or {}).get(part)
+            if following is None:
+                return False
+            if following.symlink and number < len(path):
+                raise _unsafe(name, "a symbolic link stands on its way")
+            place = following
+        return place.symlink
 
 
 def _unsafe(name: bytes, why: str) -> InvalidArgument:
@@ -170,7 +304,7 @@ def _unsafe(name: bytes, why: str) -> InvalidArgument:
 
 def _parts(name: bytes) -> tuple[bytes, ...] | None:
     """The path's components; None when it has `..` among them."""
-    parts = tuple(p for p in name.split(b"/") if p not in (b"", b"."))
+    parts = tuple(p for p in name.split(b"/") if p and p != b".")
     return None if b".." in parts or b"\0" in name else parts
 
 
@@ -192,10 +326,9 @@ def _number(raw: bytes) -> int:
             raise DataLoss("the archive has an entry of absurd size", kind="layer", reason="BAD_TAR")
         return value
     digits = raw.strip(b"\0 ")
-    try:
-        return int(digits, 8) if digits else 0
-    except ValueError:
-        raise DataLoss("this is no tar archive", kind="layer", reason="BAD_TAR") from None
+    if not _OCTAL.fullmatch(digits):
+        raise DataLoss("this is no tar archive", kind="layer", reason="BAD_TAR")
+    return int(digits, 8) if digits else 0
 
 
 def _check_sum(block: bytes) -> None:
@@ -207,17 +340,16 @@ def _check_sum(block: bytes) -> None:
             raise DataLoss("this is no tar archive", kind="layer", reason="BAD_TAR")
 
 
-def _pax_records(data: bytes) -> list[tuple[bytes, bytes]]:
-    found, at = [], 0
+def _pax_records(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    at = 0
     while at < len(data):
         space = data.find(b" ", at, at + 20)
-        if space < 0 or not data[at:space].isdigit():
+        if space < 0 or not _DECIMAL.fullmatch(data[at:space]):
             raise DataLoss("the archive has a bad pax header", kind="layer", reason="BAD_TAR")
         length = int(data[at:space])
         record = data[space + 1 : at + length]
         if length <= space - at + 1 or at + length > len(data) or not record.endswith(b"\n") or b"=" not in record:
             raise DataLoss("the archive has a bad pax header", kind="layer", reason="BAD_TAR")
         key, _, value = record[:-1].partition(b"=")
-        found.append((key, value))
+        yield key, value
         at += length
-    return found

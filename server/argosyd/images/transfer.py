@@ -19,6 +19,7 @@ from argosyd.images.manifest import Descriptor, Index, Manifest, Platform
 from argosyd.images.model import Credentials, Progress, ProgressSink
 from argosyd.images.reference import Reference
 from argosyd.state.database import Database
+from argosyd.work import parsing
 
 PARALLEL = 3
 """Layers of one image on their way at a time, as Docker does it."""
@@ -84,12 +85,8 @@ class Puller:
             if isinstance(manifest, Index):
                 raise DataLoss(f"{reference.familiar} is an index of indexes", kind="image", id=reference.familiar)
         await self._blob(client, reference.path, manifest.config, scope, held, None)
-        config = oci_config.parse(await asyncio.to_thread(self._content.read, manifest.config.digest))
-        if len(config.diff_ids) != len(manifest.layers):
-            raise DataLoss(
-                f"{reference.familiar}: {len(manifest.layers)} layers, but its config names {len(config.diff_ids)}",
-                kind="image", id=reference.familiar, reason="INVALID_MANIFEST",
-            )  # fmt: skip
+        config = await parsing.run(lambda: oci_config.parse(self._content.read(manifest.config.digest)))
+        oci_config.check_layers(config, manifest, reference.familiar)
         await self._fetch_layers(client, reference.path, manifest, config, scope, held, sink)
         return Fetched(top, manifest_digest, manifest, config)
 
@@ -103,7 +100,7 @@ class Puller:
                 f"manifest {name} of {reference.familiar} arrived as {digest}: it was damaged or tampered with",
                 kind="manifest", id=name, reason="WRONG_DIGEST",
             )  # fmt: skip
-        parsed = manifests.parse(data, media_type)
+        parsed = await parsing.run(manifests.parse, data, media_type)
         held.add(digest)
         await asyncio.to_thread(self._content.put, data)
         return digest, parsed

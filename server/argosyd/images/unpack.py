@@ -67,8 +67,11 @@ def unpack(pieces: Iterable[bytes], directory: Path, *, diff_id: str = "", layer
         try:
             for piece in decompress(pieces):
                 digest.update(piece)
+                # tar reads nothing behind the end, and goes.
+                ended = scanner.ended
                 scanner.feed(piece)
-                _write(child.stdin.fileno(), piece)
+                if not ended:
+                    _give(child.stdin.fileno(), piece, scanner)
             scanner.finish()
         except BrokenPipeError:
             raise _tar_failed(child) from None
@@ -93,10 +96,14 @@ def unpack(pieces: Iterable[bytes], directory: Path, *, diff_id: str = "", layer
     return Unpacked(found, scanner.size, scanner.entries, tuple(scanner.implied()))
 
 
-def _write(descriptor: int, data: bytes) -> None:
+def _give(descriptor: int, data: bytes, scanner: TarScanner) -> None:
     view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
+    try:
+        while view:
+            view = view[os.write(descriptor, view) :]
+    except BrokenPipeError:
+        if not scanner.ended:
+            raise
 
 
 def _tar_failed(child: subprocess.Popen[bytes]) -> ArgosyError:

@@ -36,7 +36,7 @@ def open_in_root(root: Path | int, path: str, flags: int = os.O_RDONLY, mode: in
             os.close(directory)
 
 
-def read_text_in_root(root: Path, path: str, limit: int = 4 * 1024 * 1024) -> str:
+def read_text_in_root(root: Path, path: str, limit: int = 1 << 20) -> str:
     """The text of a regular file, "" when there is none."""
     try:
         # Without waiting: a FIFO in the file's place must not hold the daemon.

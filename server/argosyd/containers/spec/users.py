@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from argosy.errors import InvalidArgument
 
+MAX_FILE = 1 << 20
+"""Characters of a passwd or group file that are read: they lie in the image, which may hold anything."""
 _LARGEST_ID = 2**31 - 1
 """As Docker: programs and file systems take a larger one for a negative number."""
 
@@ -36,7 +38,7 @@ class Account:
 
 
 def _rows(text: str, least: int) -> Iterable[list[str]]:
-    for line in text.splitlines():
+    for line in text[:MAX_FILE].splitlines():
         fields = line.strip().split(":")
         if len(fields) >= least and not line.startswith("#"):
             yield fields
@@ -87,6 +89,8 @@ def resolve(user: str, passwd: str, group: str, group_add: Iterable[str] = ()) -
     """Looks a user up as Docker does. InvalidArgument when a name is not in the image's files."""
     name, has_group, group_name = user.partition(":")
     known, known_groups = accounts(passwd), groups(group)
+    # The first of a name counts.
+    gids = {n: gid for n, gid, _ in reversed(known_groups)}
     name = name or "0"
     account = next((a for a in known if a.name == name), None)
     if account is None and name.isdecimal():
@@ -94,26 +98,26 @@ def resolve(user: str, passwd: str, group: str, group_add: Iterable[str] = ()) -
         account = next((a for a in known if a.uid == uid), None) or Account("", uid, 0, "/")
     if account is None:
         raise InvalidArgument(
-            f"unable to find user {name}: no matching entries in passwd file",
+            f"unable to find user {name[:60]}: no matching entries in passwd file",
             kind="user",
             id=name,
             reason="NO_SUCH_USER",
         )
-    gid = _group(group_name, known_groups) if has_group and group_name else _checked(account.gid, "gid")
+    gid = _group(group_name, gids) if has_group and group_name else _checked(account.gid, "gid")
     additional: dict[int, None] = {gid: None}
     if not (has_group and group_name) and account.name:
         additional.update((_checked(g, "gid"), None) for _, g, members in known_groups if account.name in members)
     for extra in group_add:
-        additional[_group(extra, known_groups)] = None
+        additional[_group(extra, gids)] = None
     return User(_checked(account.uid, "uid"), gid, tuple(additional), account.home or "/")
 
 
-def _group(name: str, known: list[tuple[str, int, frozenset[str]]]) -> int:
-    found = next((gid for n, gid, _ in known if n == name), None)
+def _group(name: str, known: Mapping[str, int]) -> int:
+    found = known.get(name)
     if found is not None:
         return _checked(found, "gid")
     if name.isdecimal():
         return _id(name, "gid")
     raise InvalidArgument(
-        f"unable to find group {name}: no matching entries in group file", kind="group", id=name, reason="NO_SUCH_GROUP"
+        f"unable to find group {name[:60]}: no matching entries in group file", kind="group", id=name, reason="NO_SUCH_GROUP"
     )

@@ -11,7 +11,10 @@ from dataclasses import dataclass
 
 from argosyd.images.model import Credentials
 
-_PARAMETER = re.compile(r'([a-zA-Z0-9_-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
+_PARAMETER = re.compile(r'([a-zA-Z0-9_-]++)(?:\s*+=\s*+(?:"((?:[^"\\]++|\\.)*+)"|([^\s,"]++)))?')
+"""A word, with its value if it has one: each is looked at once."""
+_LONGEST_HEADER = 8192
+_TOKEN = re.compile(r"[!-~]{1,65536}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +27,20 @@ class Challenge:
 
 def parse_challenge(header: str) -> Challenge | None:
     """The first challenge of a header; None when it is none."""
-    scheme, _, rest = header.strip().partition(" ")
+    scheme, _, rest = header[:_LONGEST_HEADER].strip().partition(" ")
     if not scheme or not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", scheme):
         return None
     found = {
-        m[1].lower(): m[3] if m[3] is not None else re.sub(r"\\(.)", r"\1", m[2]) for m in _PARAMETER.finditer(rest)
+        m[1].lower(): m[3] if m[3] is not None else re.sub(r"\\(.)", r"\1", m[2])
+        for m in _PARAMETER.finditer(rest)
+        if m.lastindex != 1
     }
     return Challenge(scheme.lower(), found)
+
+
+def is_token(text: str) -> bool:
+    """Whether a text can be sent as a bearer token: nothing in it ends a header."""
+    return _TOKEN.fullmatch(text) is not None
 
 
 def basic(credentials: Credentials) -> str:

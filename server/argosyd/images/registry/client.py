@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import os
+import re
 import ssl
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -28,14 +29,19 @@ from argosy.errors import (
 )
 from argosyd.images import manifest as manifests
 from argosyd.images.model import Credentials
-from argosyd.images.reference import Reference
+from argosyd.images.reference import Reference, is_tag
 from argosyd.images.registry import auth
+from argosyd.work import parsing
 
 _HUB_HOST = "registry-1.docker.io"
 _TIMEOUT = aiohttp.ClientTimeout(total=None, connect=15, sock_connect=15, sock_read=60)
 _ACCEPT = ", ".join((*manifests.MANIFEST_TYPES, *manifests.INDEX_TYPES))
 ATTEMPTS = 4
 """Tries of a request that failed for a reason that may pass."""
+_LARGEST_TOKEN, _LARGEST_ERROR = 256 << 10, 64 << 10
+"""Bytes of an answer."""
+_MOST_PAGES, _MOST_TAGS = 1_000, 200_000
+"""Of one list of tags."""
 _TRANSIENT = frozenset({429, 500, 502, 503, 504})
 
 
@@ -136,6 +142,9 @@ class RegistryClient:
                     await asyncio.sleep(0.2 * 2**attempt)
                     continue
                 raise self._unreachable(error) from None
+            except (aiohttp.ClientError, ValueError) as error:
+                # An address that is none, redirects without end, headers that are none.
+                raise self._unreachable(error) from None
             if response.status == 401 and not asked and repeatable:
                 asked = True
                 challenge = auth.parse_challenge(response.headers.get("WWW-Authenticate", ""))
@@ -198,11 +207,11 @@ class RegistryClient:
                     raise self._denied("the user name or password is wrong")
                 if response.status != 200:
                     raise self._denied(f"its token service answers {response.status}")
-                document = manifests.load_json(await response.content.read(1 << 20), "the token")
+                document = await self._document(response, "the token", _LARGEST_TOKEN)
         except (aiohttp.ClientError, TimeoutError) as error:
             raise self._unreachable(error) from None
         token = document.get("token") or document.get("access_token")
-        if not isinstance(token, str):
+        if not isinstance(token, str) or not auth.is_token(token):
             raise self._denied("its token service sends no token")
         return token
 
@@ -210,7 +219,7 @@ class RegistryClient:
         """The error behind an HTTP status (distribution specification, "Error Codes")."""
         detail = ""
         try:
-            errors = manifests.load_json(await response.content.read(64 << 10), "the answer").get("errors")
+            errors = (await self._document(response, "the answer", _LARGEST_ERROR)).get("errors")
             if isinstance(errors, list) and errors and isinstance(errors[0], dict):
                 detail = str(errors[0].get("message") or errors[0].get("code") or "")
         except (DataLoss, aiohttp.ClientError, TimeoutError):
@@ -243,16 +252,19 @@ class RegistryClient:
         """Bytes and media type of a manifest by tag or digest."""
         url = self.url(f"{reference.path}/manifests/{name}")
         async with self.request("GET", url, scope, headers={"Accept": _ACCEPT}, what=reference.familiar) as response:
-            data = await self._read_limited(response)
+            data = await self._read_limited(response, "a manifest", manifests.MAX_MANIFEST)
             return data, response.headers.get("Content-Type", "").partition(";")[0]
 
-    async def _read_limited(self, response: aiohttp.ClientResponse) -> bytes:
+    async def _read_limited(self, response: aiohttp.ClientResponse, what: str, limit: int) -> bytes:
         data = bytearray()
         async for piece in response.content.iter_chunked(1 << 16):
             data += piece
-            if len(data) > manifests.MAX_MANIFEST:
-                raise DataLoss(f"registry {self.domain} sends a manifest of more than 4 MiB", kind="manifest")
+            if len(data) > limit:
+                raise DataLoss(f"registry {self.domain} sends {what} of more than {limit >> 10} KiB", kind="manifest")
         return bytes(data)
+
+    async def _document(self, response: aiohttp.ClientResponse, what: str, limit: int) -> dict[str, Any]:
+        return await parsing.run(manifests.load_json, await self._read_limited(response, what, limit), what)
 
     async def blob(self, path: str, digest: str, offset: int, scope: str) -> AsyncIterator[tuple[int, bytes]]:
         """A blob from `offset` on: pairs of the offset at which a piece belongs, and the piece.
@@ -284,7 +296,7 @@ class RegistryClient:
     async def upload(self, path: str, digest: str, size: int, pieces: AsyncIterator[bytes], scope: str) -> None:
         """Sends a blob in one piece ("POST then PUT")."""
         async with self.request("POST", self.url(f"{path}/blobs/uploads/"), scope, what=path, ok=(202,)) as response:
-            place = urljoin(str(response.url), response.headers.get("Location", ""))
+            place = self._joined(str(response.url), response.headers.get("Location", ""))
         place += ("&" if "?" in place else "?") + f"digest={quote(digest)}"
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
         async with self.request("PUT", place, scope, headers=headers, what=path, ok=(201,), data=pieces):
@@ -304,16 +316,30 @@ class RegistryClient:
             pass
 
     async def tags(self, reference: Reference, scope: str) -> list[str]:
-        """Every tag of a repository, page by page."""
+        """Every tag of a repository, page by page. ResourceExhausted when they do not end."""
         found: list[str] = []
         url = self.url(f"{reference.path}/tags/list")
-        while url:
+        for _ in range(_MOST_PAGES):
             async with self.request("GET", url, scope, what=reference.familiar_repository) as response:
-                document = manifests.load_json(await self._read_limited(response), "the list of tags")
-                found += [str(t) for t in document.get("tags") or []]
+                document = await self._document(response, "a list of tags", manifests.MAX_MANIFEST)
+                tags = document.get("tags")
+                found += [t for t in tags if isinstance(t, str) and is_tag(t)] if isinstance(tags, list) else []
                 link = response.links.get("next")
                 url = str(link["url"]) if link else ""
-        return found
+            if not url:
+                return found
+            if len(found) > _MOST_TAGS or not self._is_ours(url):
+                break
+        raise ResourceExhausted(
+            f"registry {self.domain} lists the tags of {reference.familiar_repository} without end: name the tag",
+            kind="registry", id=self.domain,
+        )  # fmt: skip
+
+    def _joined(self, base: str, place: str) -> str:
+        try:
+            return urljoin(base, place)
+        except ValueError:
+            raise self._unreachable(ValueError("it answers with an address that is none")) from None
 
 
 def _reason(error: BaseException) -> str:
@@ -332,7 +358,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _retry_after(header: str, default: float) -> float:
-    return min(float(header), 10.0) if header.isdigit() else default
+    return min(float(header), 10.0) if re.fullmatch(r"[0-9]{1,9}", header) else default
 
 
 def pull_scope(path: str) -> str:

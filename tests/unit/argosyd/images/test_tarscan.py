@@ -108,3 +108,59 @@ def test_damaged_archives_raise_nothing_else(at: int, byte: int, end: int) -> No
 def test_any_bytes_raise_nothing_else(data: bytes) -> None:
     with contextlib.suppress(DataLoss, InvalidArgument):
         scan(data)
+
+
+def raw(name: str, kind: bytes, data: bytes = b"", size: bytes | None = None) -> bytes:
+    """One entry as it stands, whatever tarfile would think of it."""
+    info = tarfile.TarInfo(name)
+    info.type, info.size = kind, len(data)
+    block = bytearray(info.tobuf(tarfile.USTAR_FORMAT))
+    if size is not None:
+        block[124:136] = size.ljust(12, b"\0")
+        block[148:156] = b" " * 8
+        block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block) + data + bytes(-len(data) % 512)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (raw("s", b"S"), "of the kind 'S'"),
+        (raw("d", b"D"), "of the kind 'D'"),
+        (raw("g", b"g", b"14 path=../x\n\n"[:13]) + raw("f", b"0"), "bad pax|one name or size"),
+        (raw("g", b"g", b"12 path=up/\n") + raw("f", b"0"), "one name or size"),
+        (raw("g", b"g", b"10 size=5\n") + raw("f", b"0"), "one name or size"),
+        (raw("x", b"x", b"%d size=%s\n" % (5015, b"9" * 5004)) + raw("f", b"0"), "bad pax header"),
+        (raw("f", b"0", size=b"-1"), "no tar archive"),
+        (raw("f", b"0", size=b"1_0"), "no tar archive"),
+        (raw("x", b"x", b"5007 path=" + b"a/" * 2498 + b"\n") + raw("f", b"0"), "bad pax header|longer than 4095 bytes"),
+    ],
+    ids=["sparse", "dump", "global", "global-name", "global-size", "digits", "minus", "underscore", "long"],
+)  # fmt: skip
+def test_what_tar_would_read_otherwise_is_refused(data: bytes, words: str) -> None:
+    with pytest.raises((InvalidArgument, DataLoss), match=words):
+        scan(data + bytes(1024))
+
+
+def test_what_git_writes_for_all_entries_is_passed_over() -> None:
+    assert scan(raw("g", b"g", b"14 comment=ab\n") + raw("f", b"0") + bytes(1024)).entries == 1
+
+
+def test_directories_without_an_entry() -> None:
+    made = archive(
+        member("own", tarfile.DIRTYPE), member("own/f"), member("a/b/f"), member("c/.wh.x"), member("d/.wh..wh..opq"),
+        member("late/f"), member("late", tarfile.DIRTYPE), member("top"),
+    )  # fmt: skip
+    assert scan(made).implied() == [b"a", b"a/b", b"c", b"d"]
+
+
+def test_names_are_kept_as_far_as_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("argosyd.images.tarscan._MOST_KEPT", 3)
+    assert scan(archive(*(member(f"f{n}") for n in range(9)))).entries == 9
+    for kinds in (
+        [member(f"d{n}", tarfile.DIRTYPE) for n in range(4)],
+        [member(f".wh.{n}") for n in range(4)],
+        [member("a/b/c/d/e")],
+    ):
+        with pytest.raises(InvalidArgument, match="more than 3 directories, links and deletions"):
+            scan(archive(*kinds))

@@ -1,0 +1,100 @@
+"""Threads for foreign work: bounded, late work is left, cancelled work is told."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from argosy.errors import InvalidArgument, TimedOut
+from argosyd.work import Workers, checkpoint
+
+LONG = 30.0
+"""Seconds that nothing here takes."""
+
+
+async def test_results_and_errors_come_back() -> None:
+    workers = Workers("work", 1, LONG)
+    assert await workers.run(divmod, 7, 2) == (3, 1)
+
+    def fails() -> None:
+        raise InvalidArgument("no")
+
+    with pytest.raises(InvalidArgument, match="no"):
+        await workers.run(fails)
+
+    def late() -> None:
+        raise TimeoutError("its own")
+
+    with pytest.raises(TimeoutError, match="its own"):
+        await workers.run(late)
+
+
+async def test_there_are_never_more_threads_than_told() -> None:
+    workers = Workers("work", 2, LONG)
+    lock, gate = threading.Lock(), threading.Event()
+    running, most = 0, 0
+
+    def count() -> str:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        if running == 2:
+            gate.set()
+        assert gate.wait(LONG)
+        with lock:
+            running -= 1
+        return threading.current_thread().name
+
+    names = await asyncio.gather(*(workers.run(count) for _ in range(20)))
+    assert most == 2
+    assert set(names) == {"work-1", "work-2"}
+
+
+async def test_a_deadline_frees_who_waits_and_tells_the_work() -> None:
+    workers = Workers("slow work", 1, 0.05)
+    ended = threading.Event()
+
+    def endless() -> None:
+        try:
+            while True:
+                checkpoint()
+        finally:
+            ended.set()
+
+    with pytest.raises(TimedOut, match="slow work took longer than 0.05 s"):
+        await workers.run(endless)
+    assert await asyncio.get_running_loop().run_in_executor(None, ended.wait, LONG)
+
+
+async def test_cancelled_work_is_told_and_what_waits_never_begins() -> None:
+    workers = Workers("work", 1, LONG)
+    began, ended = threading.Event(), threading.Event()
+    begun: list[str] = []
+
+    def endless() -> None:
+        began.set()
+        try:
+            while True:
+                checkpoint()
+        finally:
+            ended.set()
+
+    loop = asyncio.get_running_loop()
+    first = asyncio.ensure_future(workers.run(endless))
+    assert await loop.run_in_executor(None, began.wait, LONG)
+    second = asyncio.ensure_future(workers.run(begun.append, "second"))
+    await asyncio.wait([second], timeout=0)
+    for task in (second, first):
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert await loop.run_in_executor(None, ended.wait, LONG)
+    await workers.run(begun.append, "third")
+    assert begun == ["third"]
+
+
+def test_a_checkpoint_elsewhere_does_nothing() -> None:
+    checkpoint()
