@@ -119,5 +119,8 @@ def _group(name: str, known: Mapping[str, int]) -> int:
     if name.isdecimal():
         return _id(name, "gid")
     raise InvalidArgument(
-        f"unable to find group {name[:60]}: no matching entries in group file", kind="group", id=name, reason="NO_SUCH_GROUP"
+        f"unable to find group {name[:60]}: no matching entries in group file",
+        kind="group",
+        id=name,
+        reason="NO_SUCH_GROUP",
     )
