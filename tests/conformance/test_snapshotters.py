@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import stat
 import tarfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ from argosyd.snapshots.model import Change, ChangeKind, Snapshotter
 from argosyd.snapshots.overlay import OverlaySnapshotter
 from argosyd.state.database import Database
 from argosyd.trees.remove import remove
+from argosyd.userns.ids import IdMap, IdRange
+from argosyd.userns.kernel import Namespaces, acting_as
 
 FACTORIES = {"overlay": OverlaySnapshotter}
 
@@ -325,3 +328,57 @@ async def test_what_cannot_be_removed_does_not_keep_its_name_nor_its_parent(snap
         await snapshotter.remove("sha256:b")
         await snapshotter.remove("sha256:a")
         assert await snapshotter.list() == {}
+
+
+@pytest.fixture
+def namespaces() -> Iterator[Namespaces]:
+    held = Namespaces(IdMap((IdRange(0, 300_000, 65536),), (IdRange(0, 400_000, 65536),)))
+    yield held
+    held.close()
+
+
+async def test_one_tree_serves_every_mapping(snapshotter: Snapshotter, namespaces: Namespaces) -> None:
+    await snapshotter.check_mapping(namespaces.mount_map)
+    await snapshotter.commit("sha256:a", "", _base)
+    await snapshotter.prepare("plain", "sha256:a")
+    await snapshotter.prepare("mapped", "sha256:a")
+    plain = await snapshotter.mount("plain")
+    root = await snapshotter.mount("mapped", namespaces.mount_map)
+    assert await snapshotter.mount("mapped") == root
+    assert ((plain / "etc").stat().st_uid, (plain / "etc").stat().st_gid) == (0, 0)
+    for path in (root, root / "etc", root / "etc/hosts"):
+        assert (path.stat().st_uid, path.stat().st_gid) == (300_000, 400_000)
+
+    # As the container's root would: what it makes, what it changes, what it gives away and what it deletes.
+    with acting_as((300_000, 400_000)):
+        (root / "etc/new").write_text("n")
+        os.chown(root / "etc/new", 300_007, 400_008)
+        (root / "etc/hosts").write_text("changed\n")
+        os.chown(root / "data/old", 301_000, 401_000)
+        (root / "etc/passwd").unlink()
+    with await _tar(snapshotter, "mapped") as tar:
+        owners = {m.name.rstrip("/"): (m.uid, m.gid) for m in tar}
+    assert owners["etc/new"] == (7, 8)
+    assert owners["etc/hosts"] == owners["etc"] == (0, 0)
+    assert owners["data/old"] == (1000, 1000)
+    assert "etc/.wh.passwd" in owners
+
+    await snapshotter.unmount("mapped")
+    again = await snapshotter.mount("mapped")
+    assert ((again / "etc/new").stat().st_uid, (again / "etc/hosts").stat().st_uid) == (7, 0)
+    assert sorted(os.listdir(root.parent)) == ["fs", "merged", "work"]
+
+
+async def test_an_id_that_a_mapping_lacks_cannot_be_written(snapshotter: Snapshotter, namespaces: Namespaces) -> None:
+    await snapshotter.prepare("mapped", "")
+    root = await snapshotter.mount("mapped", namespaces.mount_map)
+    with pytest.raises(OSError) as caught:
+        (root / "by-the-hosts-root").mkdir()
+    assert caught.value.errno == errno.EOVERFLOW
+    with acting_as((300_000, 400_000)):
+        (root / "mine").mkdir()
+        with pytest.raises(OSError):
+            os.chown(root / "mine", 0, 0)
+    assert os.geteuid() == 0
+    (root.parent / "fs" / "root-is-back").mkdir()
+    assert (root.parent / "fs" / "root-is-back").stat().st_uid == 0

@@ -13,6 +13,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
+from argosyd.userns.ids import MountMap
+
 
 class ChangeKind(Enum):
     """What was done to a path, with the letter `docker diff` prints."""
@@ -71,8 +73,16 @@ class Snapshotter(Protocol):
         """Makes a writable snapshot over `parent` ("" for an empty root). AlreadyExists, NotFound."""
         ...
 
-    async def mount(self, key: str) -> Path:
-        """Mounts an active snapshot and tells where its root is; again and again is fine. NotFound."""
+    async def mount(self, key: str, mapping: MountMap | None = None) -> Path:
+        """Mounts an active snapshot and tells where its root is; again and again is fine. NotFound.
+
+        With `mapping` the ids seen there are the host's of that user namespace; those on the disk stay the
+        container's own. What is mounted already is left as it is. Unsupported (the kernel cannot).
+        """
+        ...
+
+    async def check_mapping(self, mapping: MountMap) -> None:
+        """Tries a mount with a mapping. Unsupported, with what this host lacks."""
         ...
 
     async def unmount(self, key: str) -> None:

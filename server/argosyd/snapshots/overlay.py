@@ -17,9 +17,10 @@ from pathlib import Path
 
 from argosy.errors import AlreadyExists, Conflict, NotFound, Unsupported
 from argosyd.leftovers import Leftovers
-from argosyd.snapshots import disk, mounts
+from argosyd.snapshots import disk, mapped, mounts
 from argosyd.snapshots.model import Change, SnapshotUsage
 from argosyd.state.database import Database
+from argosyd.userns.ids import MountMap
 
 COMMITTED, ACTIVE, MAKING, REMOVING = "committed", "active", "making", "removing"
 
@@ -228,7 +229,7 @@ class OverlaySnapshotter:
             os.chown(directory / "fs", info.st_uid, info.st_gid)
             (directory / "fs").chmod(info.st_mode & 0o7777)
 
-    async def mount(self, key: str) -> Path:
+    async def mount(self, key: str, mapping: MountMap | None = None) -> Path:
         """See `Snapshotter.mount`."""
         record = self._get(key, ACTIVE)
         directory = self._directory(record)
@@ -238,15 +239,29 @@ class OverlaySnapshotter:
             self._mounted.add(key)
             try:
                 # Two system calls' worth of work: a thread would cost more than it frees.
-                mounts.mount_overlay(target, lower, directory / "fs", directory / "work")
+                if mapping is not None:
+                    mapped.mount_overlay(self._root, directory, lower, mapping)
+                else:
+                    mounts.mount_overlay(target, lower, directory / "fs", directory / "work")
             except Unsupported as error:
                 self._mounted.discard(key)
+                if mapping is not None:
+                    raise
                 raise Unsupported(
                     f"{error}: {self._root} must be on ext4, xfs or btrfs, not on an overlay itself",
                     kind="snapshot",
                     id=key,
                 ) from None
         return target
+
+    async def check_mapping(self, mapping: MountMap) -> None:
+        """See `Snapshotter.check_mapping`."""
+        place = self._root / f"probe-{next(self._views)}"
+        place.mkdir()
+        try:
+            mapped.probe(self._root, place, mapping)
+        finally:
+            await asyncio.to_thread(disk.remove_tree, place)
 
     async def unmount(self, key: str) -> None:
         """See `Snapshotter.unmount`."""

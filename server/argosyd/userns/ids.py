@@ -31,6 +31,14 @@ class IdMap:
         return to_host(self.uids, 0), to_host(self.gids, 0)
 
 
+@dataclass(frozen=True, slots=True)
+class MountMap:
+    """How a mount is id-mapped: by a user namespace, held by its descriptor, whose root is `root` on the host."""
+
+    fd: int
+    root: tuple[int, int]
+
+
 def to_host(ranges: Sequence[IdRange], inside: int) -> int:
     """The host's id of one of the container's. LookupError when it has none."""
     for r in ranges:
