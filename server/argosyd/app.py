@@ -65,6 +65,7 @@ from argosyd.network.service import NetworkService
 from argosyd.snapshots.overlay import OverlaySnapshotter
 from argosyd.state.database import Database
 from argosyd.system import Census, Identity, Pruners
+from argosyd.userns.service import UserNamespaces
 from argosyd.volumes.service import Volumes
 
 log = logging.getLogger("argosyd")
@@ -131,10 +132,12 @@ class Engine:
             pools=config.default_address_pools, dns=config.dns,
         )  # fmt: skip
         await self._open(network)
+        userns = UserNamespaces(config.run_dir, config.userns_remap, storage.snapshots.check_mapping)
+        await self._open(userns)
         containers = Containers(
             data_dir=config.data_dir, run_dir=config.run_dir, cgroup_parent=config.cgroup_parent,
             runtime=config.runtime, database=database, events=events,
-            doors=Doors(storage.images, storage.snapshots, network, storage.volumes),
+            doors=Doors(storage.images, storage.snapshots, network, storage.volumes), userns=userns,
         )  # fmt: skip
         await self._open(containers)
         containers_api = ContainersServicer(containers)
@@ -153,6 +156,7 @@ class Engine:
             components=containers.components,
             images=lambda: len(storage.images.index),
             membership=lambda: membership_of(cluster),
+            security_options=containers.security_options,
             warnings=lambda: [*network.warnings, *self._leftovers.warnings],
             usages=[storage.images.usage, containers.usage, storage.volumes.usage, builds.usage, self._leftovers.usage],
         )

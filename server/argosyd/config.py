@@ -48,6 +48,9 @@ class Config:
     """Upstream resolvers; the host's when empty."""
     insecure_registries: tuple[str, ...] = ()
     """Registries spoken to over plain HTTP or without checking certificates; loopback always is one."""
+    userns_remap: str = ""
+    """Whose subordinate ids containers run under unless they say otherwise: "default", USER, USER:GROUP, UID, UID:GID;
+    the host's own ids when empty."""
     labels: tuple[str, ...] = ()
     """The engine's labels, "name=value"; constraints of services can ask for them."""
     tls_cert: str = ""

@@ -46,6 +46,8 @@ class Census:
     components: Callable[[], Mapping[str, str]] = dict
     """Programs in use and their versions."""
     warnings: Callable[[], Sequence[str]] = tuple
+    security_options: Callable[[], Sequence[str]] = tuple
+    """What fences containers in, each "name=…" as Docker tells it."""
     usages: Sequence[Callable[[], Awaitable[Usage | None]]] = ()
     """None is left out."""
 

@@ -60,6 +60,8 @@ class Daemon:
     def __init__(self, *arguments: str, label: str = "t") -> None:
         self.name = f"argosy-{label}-{uuid.uuid4().hex[:8]}"
         self.base = Path(tempfile.mkdtemp(prefix=f"{self.name}-"))
+        # As /var/lib and /run are: who is root in a user namespace has to come through.
+        self.base.chmod(0o711)
         self.data_dir, self.run_dir = self.base / "data", self.base / "run"
         self.cgroup_parent = f"/{self.name}"
         self.arguments = arguments

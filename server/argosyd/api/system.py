@@ -93,6 +93,7 @@ class SystemServicer(system_pb2_grpc.SystemServicer):
             containers_stopped=sum(states.values()) - running - paused,
             images=self._census.images(),
             warnings=list(self._census.warnings()),
+            security_options=list(self._census.security_options()),
             cluster_role=membership.role,
             node_id=membership.node_id,
         )

@@ -19,10 +19,11 @@ from argosyd.containers.logs.options import parse as parse_log_options
 from argosyd.containers.model import ContainerSpec, ContainerState, RestartCondition
 from argosyd.containers.records import Definition, Intent, Record, State
 from argosyd.containers.rooms import Shared
-from argosyd.containers.spec import capabilities, devices, limits, mounts, process, resources, security
+from argosyd.containers.spec import capabilities, devices, limits, mounts, process, resources, security, userns
 from argosyd.host import apparmor
 from argosyd.images.model import Image
 from argosyd.units import Timestamp
+from argosyd.userns.ids import IdMap
 from argosyd.volumes.model import Mount, MountType
 
 log = logging.getLogger(__name__)
@@ -42,7 +43,10 @@ class Creator:
         image = await s.doors.images.resolve(spec.image)
         spec = self._resolve_references(spec)
         args = process.arguments(spec, image.config)
-        warnings = self._check(spec)
+        id_map = self._id_map(spec)
+        warnings = self._check(spec, mapped=id_map is not None)
+        if id_map is not None:
+            await s.userns.require(id_map)
         await s.doors.network.validate(spec.network_mode, spec.endpoints)
         id = secrets.token_hex(32)
         if name:
@@ -58,6 +62,8 @@ class Creator:
             image=image.config,
             args=args,
             runtime=spec.runtime or s.conmon.runtime.name,
+            # Anew, because ids that were free before may have been given to another meanwhile.
+            id_map=self._id_map(spec),
         )
         cell = Cell(definition, State(intent=Intent.CREATE))
         s.index.add(cell)
@@ -104,6 +110,20 @@ class Creator:
         finally:
             await self._s.doors.snapshots.unmount(id)
 
+    def _id_map(self, spec: ContainerSpec) -> IdMap | None:
+        """The ids of a new container. InvalidArgument, Conflict, ResourceExhausted."""
+        s = self._s
+        neighbours = []
+        for field in ("network_mode", "pid_mode", "ipc_mode"):
+            mode: str = getattr(spec, field)
+            if mode.startswith("container:"):
+                other = s.index.find(mode.removeprefix("container:"))
+                option = field.removesuffix("_mode")
+                neighbours.append(userns.Neighbour(option, other.name, other.definition.id_map))
+        taken = (c.definition.id_map for c in s.index if c.definition.id_map is not None)
+        choices = userns.Choices(s.userns.default, lambda mode: s.userns.auto(mode, taken), s.userns.remap)
+        return userns.choose(spec, neighbours, choices)
+
     def _mounts_from(self, spec: ContainerSpec) -> list[Mount]:
         """`--volumes-from`: the volumes and bind mounts of other containers, unless the user covers the place."""
         covered = {m.target for m in spec.mounts}
@@ -129,7 +149,7 @@ class Creator:
                 changes[field] = f"container:{self._s.index.find(mode.removeprefix('container:')).id}"
         return replace(spec, **changes) if changes else spec  # type: ignore[arg-type]
 
-    def _check(self, spec: ContainerSpec) -> list[str]:
+    def _check(self, spec: ContainerSpec, *, mapped: bool) -> list[str]:
         """Everything that can be refused without touching anything; tells warnings."""
         host = self._s.host
         _check_modes(spec)
@@ -143,8 +163,9 @@ class Creator:
         signals.number(spec.stop_signal)
         parse_log_options(spec.log)
         process.merge_environment((), spec.env)
-        _, warnings = limits.rlimits(spec.ulimits, host)
-        _, more = limits.oom_score(spec.oom_score_adj, host)
+        limiting = userns.limiting(host) if mapped else host
+        _, warnings = limits.rlimits(spec.ulimits, limiting)
+        _, more = limits.oom_score(spec.oom_score_adj, limiting)
         if spec.auto_remove and spec.restart_policy.condition is not RestartCondition.NO:
             raise InvalidArgument(
                 "Conflicting options: cannot specify both --restart and --rm",
@@ -194,7 +215,6 @@ _MODES = {
     "ipc_mode": ("", "host", "private", "shareable", "none"),
     "uts_mode": ("", "host", "private"),
     "cgroupns_mode": ("", "host", "private"),
-    "userns_mode": ("", "host"),
 }
 
 

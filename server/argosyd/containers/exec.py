@@ -22,6 +22,7 @@ from argosyd.containers.model import ContainerState
 from argosyd.containers.rooms import Shared
 from argosyd.containers.spec import capabilities, security, users
 from argosyd.containers.spec.process import merge_environment
+from argosyd.containers.spec.userns import check_user
 from argosyd.runtime.attach_socket import AttachSocket
 from argosyd.runtime.monitor import Stdio, exit_code, resize
 from argosyd.runtime.oci import RuntimeFailed
@@ -190,6 +191,8 @@ class Execs:
             with Root.at(root) as tree:
                 passwd, group = tree.read_text("/etc/passwd"), tree.read_text("/etc/group")
             user = users.resolve(request.user, passwd, group, cell.definition.spec.group_add)
+            if cell.definition.id_map is not None:
+                check_user(user.uid, (user.gid, *user.additional_gids), cell.definition.id_map)
             process["user"] = {"uid": user.uid, "gid": user.gid, "additionalGids": list(user.additional_gids)}
             if not any(e.startswith("HOME=") for e in (*request.env, *cell.definition.spec.env)):
                 env = merge_environment(env, (f"HOME={user.home}",))

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from argosy.errors import Conflict, InvalidArgument, Unavailable
-from argosyd.containers import failure
+from argosyd.containers import failure, inside
 from argosyd.containers.cell import Cell, Run
+from argosyd.containers.inside import Inside
 from argosyd.containers.logs.options import parse as parse_log_options
 from argosyd.containers.model import ContainerSpec
 from argosyd.containers.rooms import Shared
@@ -24,7 +25,9 @@ from argosyd.runtime import seccompbpf
 from argosyd.runtime.monitor import Log, Monitored, Stdio
 from argosyd.runtime.oci import RuntimeFailed
 from argosyd.runtime.proc import PidFd, ProcessGone
+from argosyd.runtime.uts import set_domainname
 from argosyd.trees.root import Root
+from argosyd.volumes.model import MountType
 
 UNPRIVILEGED_NETWORK_SYSCTLS = {
     "net.ipv4.ip_unprivileged_port_start": "0",
@@ -83,20 +86,26 @@ class Launcher:
 
         InvalidArgument with COMMAND_NOT_FOUND or COMMAND_NOT_EXECUTABLE, Conflict (port), Unavailable.
         """
-        s, id = self._s, cell.id
-        bundle = s.layout.bundle(id)
+        s = self._s
+        bundle = s.layout.bundle(cell.id)
         bundle.mkdir(parents=True, mode=0o700)
+        async with inside.enter(s.userns, cell.id, cell.definition.id_map, self._joined(cell)) as userns:
+            return await self._launch(cell, bundle, userns)
+
+    async def _launch(self, cell: Cell, bundle: Path, userns: Inside | None) -> Run:
+        s, id = self._s, cell.id
+        snapshots, network = s.doors.snapshots, userns.network if userns else ""
         try:
             async with asyncio.TaskGroup() as group:
-                mounting = group.create_task(s.doors.snapshots.mount(id))
-                attaching = group.create_task(s.doors.network.attach(attach_request(cell)))
+                mounting = group.create_task(userns.mount(snapshots, id) if userns else snapshots.mount(id))
+                attaching = group.create_task(s.doors.network.attach(attach_request(cell), network))
                 group.create_task(s.doors.volumes.mounted(id))
         except BaseExceptionGroup as errors:
             # One cause at a time is what a person can act on.
             raise errors.exceptions[0] from None
         root, attachment = mounting.result(), attaching.result()
         _make_working_dir(cell, root)
-        config = self._config(cell, root, attachment, bundle)
+        config = self._config(cell, root, attachment, bundle, userns)
         if config["process"].get("apparmorProfile") == apparmor.DEFAULT:
             await asyncio.to_thread(apparmor.ensure_default)
         profile = config["linux"].get("seccomp") if s.conmon_of(cell).runtime.name == "crun" else None
@@ -106,7 +115,9 @@ class Launcher:
         cell.change(endpoints=attachment.endpoints, ports=attachment.ports)
         return await self._run(cell, bundle, root, config)
 
-    def _config(self, cell: Cell, root: Path, attachment: Attachment, bundle: Path) -> dict[str, Any]:
+    def _config(
+        self, cell: Cell, root: Path, attachment: Attachment, bundle: Path, userns: Inside | None
+    ) -> dict[str, Any]:
         s, definition = self._s, cell.definition
         spec = definition.spec
         home = s.layout.home(cell.id)
@@ -121,6 +132,7 @@ class Launcher:
             # Written in place: a file that is mounted somewhere keeps its inode.
             (home / name).write_text(content)
             os.chmod(home / name, 0o644)
+            inside.give(home / name, definition.id_map)
         with Root.at(root) as tree:
             passwd, group = tree.read_text("/etc/passwd"), tree.read_text("/etc/group")
         user = users.resolve(spec.user or definition.image.user, passwd, group, spec.group_add)
@@ -129,12 +141,12 @@ class Launcher:
             spec=spec,
             image=definition.image,
             args=definition.args,
-            rootfs=str(root),
+            rootfs=str(userns.rootfs(root) if userns else root),
             cgroup=s.cgroup(cell),
             user=user,
             hostname=hostname,
             network_namespace=attachment.namespace,
-            mounts=definition.mounts,
+            mounts=userns.mounts(definition.mounts, (MountType.VOLUME,)) if userns else definition.mounts,
             hosts_path=str(home / "hosts"),
             hostname_path=str(home / "hostname"),
             resolv_conf_path=str(home / "resolv.conf"),
@@ -142,6 +154,7 @@ class Launcher:
             ipc_namespace=self._namespace(spec.ipc_mode, "ipc"),
             shm=self._shared_memory(cell, spec, bundle),
             runtime=s.conmon_of(cell).runtime.name,
+            userns=userns.user if userns else None,
         )
         return build(request, s.host).spec
 
@@ -150,6 +163,13 @@ class Launcher:
         if spec.network_mode == "host" and not spec.hostname:
             return socket.gethostname()
         return spec.hostname or attachment.hostname or cell.id[:12]
+
+    def _joined(self, cell: Cell) -> str:
+        """The user namespace of the container whose other namespaces it joins; "" when it has its own or none."""
+        spec = cell.definition.spec
+        modes = (spec.network_mode, spec.pid_mode, spec.ipc_mode)
+        mode = next((m for m in modes if m.startswith("container:")), "")
+        return self._namespace(mode, "user") if cell.definition.id_map is not None else ""
 
     def _namespace(self, mode: str, kind: str) -> str:
         """The path of another container's namespace. Conflict when that one does not run."""
@@ -196,6 +216,8 @@ class Launcher:
             cell.run = run
             for joiner in cell.take_joiners():
                 joiner.join(run)
+            if cell.definition.id_map is not None and spec.domainname and spec.uts_mode != "host":
+                set_domainname(made.pid, spec.domainname)
             await s.conmon_of(cell).runtime.start(cell.id)
         except RuntimeFailed as error:
             process = config["process"]
@@ -213,7 +235,7 @@ def _make_working_dir(cell: Cell, root: Path) -> None:
     if not path or any(path == m.target or path.startswith(m.target + "/") for m in cell.definition.mounts):
         return
     try:
-        with Root.at(root) as tree:
+        with Root.at(root) as tree, inside.as_root_of(cell.definition.id_map):
             os.close(tree.make_directories(path))
     except OSError as error:
         raise InvalidArgument(

@@ -229,6 +229,7 @@ class Lifecycle:
         else:
             # Nothing runs: the runtime's own record and the cgroup are all that is left of it.
             shutil.rmtree(s.conmon.runtime.root / id, ignore_errors=True)
+        s.userns.stage(id).clear()
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(s.cgroups.remove(s.cgroup(cell)))

@@ -13,6 +13,7 @@ from enum import Enum
 from argosyd.images.model import HealthCheck
 from argosyd.network.model import EndpointSpec, EndpointStatus, PortMapping
 from argosyd.units import Seconds, Timestamp
+from argosyd.userns.ids import IdRange
 from argosyd.volumes.model import Mount, ResolvedMount
 
 
@@ -179,3 +180,6 @@ class Container:
     args: tuple[str, ...]
     mounts: tuple[ResolvedMount, ...] = ()
     runtime: str = ""
+    uid_map: tuple[IdRange, ...] = ()
+    """Its user namespace; empty with the host's ids."""
+    gid_map: tuple[IdRange, ...] = ()

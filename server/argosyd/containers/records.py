@@ -8,6 +8,7 @@ from enum import Enum
 from argosyd.containers.model import ContainerSpec, ContainerStatus
 from argosyd.images.model import ImageConfig
 from argosyd.units import Timestamp
+from argosyd.userns.ids import IdMap
 from argosyd.volumes.model import ResolvedMount
 
 
@@ -35,6 +36,8 @@ class Definition:
     args: tuple[str, ...]
     runtime: str
     mounts: tuple[ResolvedMount, ...] = ()
+    id_map: IdMap | None = None
+    """Its user namespace; None for the host's ids."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,7 @@ from argosyd.runtime.oci import OciRuntime
 from argosyd.runtime.probe import choose_runtime, find_conmon, find_init, installed_runtimes, version_of
 from argosyd.state.database import Database
 from argosyd.system import Pruned, Usage
+from argosyd.userns.service import UserNamespaces
 
 log = logging.getLogger(__name__)
 
@@ -52,12 +53,12 @@ class Containers:
 
     def __init__(
         self, *, data_dir: Path, run_dir: Path, cgroup_parent: str, runtime: str,
-        database: Database, events: EventBus, doors: Doors,
+        database: Database, events: EventBus, doors: Doors, userns: UserNamespaces,
     ) -> None:  # fmt: skip
         self._wanted_runtime = runtime
         self._layout = Layout(data_dir, run_dir)
         self._cgroups = Cgroups(cgroup_parent)
-        self._database, self._events, self._doors = database, events, doors
+        self._database, self._events, self._doors, self._userns = database, events, doors, userns
         self.index = Index()
         self._tasks = TaskSet()
         self._components: dict[str, str] = {}
@@ -100,6 +101,7 @@ class Containers:
             index=self.index,
             events=self._events,
             tasks=self._tasks,
+            userns=self._userns,
         )
         self.shared = shared
         await self._load_apparmor()
@@ -148,6 +150,15 @@ class Containers:
     def components(self) -> Mapping[str, str]:
         """The programs in use and their versions."""
         return dict(self._components)
+
+    def security_options(self) -> list[str]:
+        """What fences containers in here unless they say otherwise, in Docker's words."""
+        host = self.shared.host
+        options = ["name=apparmor"] if host.apparmor else []
+        options.append("name=seccomp,profile=builtin")
+        if self._userns.default is not None:
+            options.append("name=userns")
+        return [*options, *(["name=cgroupns"] if host.cgroup_mode == "v2" else [])]
 
     async def prune(self, filters: Sequence[tuple[str, str]]) -> Pruned:
         """See `Changer.prune`."""

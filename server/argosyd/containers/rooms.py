@@ -18,6 +18,7 @@ from argosyd.network.model import Networker
 from argosyd.runtime.cgroups import Cgroups
 from argosyd.runtime.monitor import Conmon
 from argosyd.snapshots.model import Snapshotter
+from argosyd.userns.service import UserNamespaces
 from argosyd.volumes.model import VolumeSource
 
 
@@ -47,6 +48,7 @@ class Shared:
     index: Index
     events: EventBus
     tasks: TaskSet
+    userns: UserNamespaces
 
     def conmon_of(self, cell: Cell) -> Conmon:
         """The monitor with the runtime that a container was made for; another daemon may have chosen that."""

@@ -21,4 +21,6 @@ def view(cell: Cell) -> Container:
         args=d.args,
         mounts=d.mounts,
         runtime=d.runtime,
+        uid_map=d.id_map.uids if d.id_map else (),
+        gid_map=d.id_map.gids if d.id_map else (),
     )

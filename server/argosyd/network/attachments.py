@@ -183,7 +183,7 @@ class Attachments:
             if endpoint.ipv4_address:
                 ipam.claim(plan_of(network), (), endpoint.ipv4_address, network.spec.name)
 
-    async def attach(self, request: AttachRequest) -> Attachment:
+    async def attach(self, request: AttachRequest, namespace: str = "") -> Attachment:
         """See `Networker.attach`."""
         if request.container_id in self._attached:
             raise AlreadyExists(
@@ -209,7 +209,7 @@ class Attachments:
                 attached = replace(attached, ports=self._ports.claim(request.container_id, published))
             attached = self._plan(attached, joined)
             await self._store.put_attachment(attached, "attaching")
-            await self._kernel.run(lambda: self._build(attached))
+            await self._kernel.run(lambda: self._build(attached, namespace))
             await self._store.put_attachment(attached, "attached")
             await self._start_resolver(attached)
         except BaseException:
@@ -273,8 +273,8 @@ class Attachments:
         if attached.ports:
             self._kernel.reflect(plugged.host_name)
 
-    def _build(self, attached: Attached) -> None:
-        self._kernel.make_namespace(Path(attached.namespace), attached.request.sysctls)
+    def _build(self, attached: Attached, taken: str) -> None:
+        self._kernel.make_namespace(Path(attached.namespace), attached.request.sysctls, taken)
         for plugged in attached.plugged:
             self._plug(attached, plugged)
         self._kernel.firewall(rules.publish(self._catalog.table, _publications(attached)))

@@ -164,21 +164,19 @@ class Kernel:
 
     # -- namespaces ---------------------------------------------------------------------------------------------
 
-    def make_namespace(self, pin: Path, sysctls: Mapping[str, str]) -> None:
-        """A new network namespace with its loopback up, kept by a bind mount at `pin`."""
+    def make_namespace(self, pin: Path, sysctls: Mapping[str, str], taken: str = "") -> None:
+        """A network namespace with its loopback up, kept by a bind mount at `pin`: a new one, or the one at `taken`."""
         pin.parent.mkdir(parents=True, exist_ok=True, mode=0o711)
         pin.touch(mode=0o600)
+        if taken:
+            _keep(taken, pin)
+            with self.inside(pin):
+                _set_up(sysctls)
+            return
         _check(_libc.unshare(_CLONE_NEWNET), "cannot make a network namespace")
         try:
-            _check(
-                _libc.mount(_HERE.encode(), os.fsencode(pin), None, ctypes.c_ulong(_MS_BIND), None),
-                f"cannot keep a network namespace at {pin}",
-            )
-            _write_sysctl("net/ipv6/conf/all/disable_ipv6", "1")
-            for name, value in sysctls.items():
-                if not _write_sysctl(name.replace(".", "/"), value):
-                    raise Conflict(f"cannot set sysctl {name}={value}", kind="sysctl", id=name, reason="BAD_SYSCTL")
-            _loopback_up()
+            _keep(_HERE, pin)
+            _set_up(sysctls)
         finally:
             self._go_home()
 
@@ -296,6 +294,22 @@ class Kernel:
                 tcp.close()
                 raise
             return udp, tcp
+
+
+def _keep(namespace: str, pin: Path) -> None:
+    _check(
+        _libc.mount(namespace.encode(), os.fsencode(pin), None, ctypes.c_ulong(_MS_BIND), None),
+        f"cannot keep a network namespace at {pin}",
+    )
+
+
+def _set_up(sysctls: Mapping[str, str]) -> None:
+    """What a namespace of a container has; called inside."""
+    _write_sysctl("net/ipv6/conf/all/disable_ipv6", "1")
+    for name, value in sysctls.items():
+        if not _write_sysctl(name.replace(".", "/"), value):
+            raise Conflict(f"cannot set sysctl {name}={value}", kind="sysctl", id=name, reason="BAD_SYSCTL")
+    _loopback_up()
 
 
 def _write_sysctl(name: str, value: str) -> bool:

@@ -117,9 +117,12 @@ class Attachment:
 class Networker(Protocol):
     """What containers and builds ask of the network room."""
 
-    async def attach(self, request: AttachRequest) -> Attachment:
+    async def attach(self, request: AttachRequest, namespace: str = "") -> Attachment:
         """Makes and pins the namespace, gives addresses, opens ports; recorded before it is done, undone when
-        it fails. NotFound (network), Conflict (port in use, address taken), ResourceExhausted."""
+        it fails. NotFound (network), Conflict (port in use, address taken), ResourceExhausted.
+
+        `namespace` is the path of one that is there and is to be taken instead: a network namespace belongs to the user
+        namespace in which it was made."""
         ...
 
     async def detach(self, container_id: str) -> None:

@@ -58,9 +58,9 @@ class NetworkService:
 
     # -- Networker ----------------------------------------------------------------------------------------------
 
-    async def attach(self, request: AttachRequest) -> Attachment:
+    async def attach(self, request: AttachRequest, namespace: str = "") -> Attachment:
         """See `Networker.attach`."""
-        return await self.attachments.attach(request)
+        return await self.attachments.attach(request, namespace)
 
     async def detach(self, container_id: str) -> None:
         """See `Networker.detach`."""

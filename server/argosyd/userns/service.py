@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from argosy.errors import Unsupported
 from argosyd.userns import subids
 from argosyd.userns.ids import IdMap, MountMap
 from argosyd.userns.kernel import Namespaces
@@ -37,6 +38,7 @@ class UserNamespaces:
     async def require(self, id_map: IdMap) -> None:
         """Unsupported or Unavailable when containers cannot be in user namespaces here, with what is missing."""
         if not self._works:
+            _require_way_to(self._run_dir)
             async with self.hold(id_map) as held:
                 await self._probe(held.mount_map)
             self._works = True
@@ -62,6 +64,17 @@ class UserNamespaces:
     def stage(self, id: str) -> Stage:
         """Where a container is started from."""
         return Stage(self._run_dir, id)
+
+
+def _require_way_to(run_dir: Path) -> None:
+    """Unsupported when a container's root could not come to what is mounted there."""
+    closed = next((p for p in (run_dir, *run_dir.parents) if not p.stat().st_mode & 0o001), None)
+    if closed is not None:
+        raise Unsupported(
+            f"user namespaces need a run directory that others may enter, and {closed} is closed to them: chmod o+x it,"
+            " or give --run-dir",
+            kind="userns", id=str(closed), reason="RUN_DIR_CLOSED",
+        )  # fmt: skip
 
 
 def look() -> subids.Host:

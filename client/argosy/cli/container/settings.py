@@ -104,7 +104,7 @@ class ContainerOptions(Command):
     tty = flag("-t", "--tty", help="Allocate a pseudo-TTY")
     ulimit = many("--ulimit", help="Ulimit options", metavar="ulimit")
     user = text("-u", "--user", help="Username or UID (format: <name|uid>[:<group|gid>])")
-    userns = text("--userns", help="User namespace to use")
+    userns = text("--userns", help="User namespace to use (host, auto[:size=N], remap:USER[:GROUP])")
     uts = text("--uts", help="UTS namespace to use")
     volume = many("-v", "--volume", help="Bind mount a volume")
     volume_driver = text("--volume-driver", help="Optional volume driver for the container")

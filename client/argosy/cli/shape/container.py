@@ -181,6 +181,7 @@ def _host_config(container: pb.Container) -> dict[str, Any]:
         "Tmpfs": {m.target: "" for m in spec.mounts if m.type == common_pb2.Mount.TYPE_TMPFS} or None,
         "UTSMode": spec.uts_mode,
         "UsernsMode": spec.userns_mode,
+        "IDMappings": _id_mappings(container),
         "ShmSize": spec.shm_size or 64 << 20,
         "Runtime": container.runtime or spec.runtime,
         "CpuShares": resources.cpu_shares,
@@ -204,6 +205,14 @@ def _host_config(container: pb.Container) -> dict[str, Any]:
 def _bind(mount: common_pb2.Mount) -> str:
     text = f"{mount.source}:{mount.target}" if mount.source else mount.target
     return f"{text}:ro" if mount.read_only else text
+
+
+def _id_mappings(container: pb.Container) -> dict[str, list[str]] | None:
+    """As Podman names it; Docker tells nothing of it."""
+    if not container.uid_map:
+        return None
+    shown = [[f"{r.inside}:{r.outside}:{r.size}" for r in ranges] for ranges in (container.uid_map, container.gid_map)]
+    return {"UidMap": shown[0], "GidMap": shown[1]}
 
 
 def _device(text: str) -> dict[str, str]:

@@ -38,6 +38,7 @@ class Info(Command):
             ("Default Runtime", info.runtime),
             ("Cluster", info.cluster_role or "inactive"),
             *([(" NodeID", info.node_id)] if info.node_id else []),
+            *([("Security Options", " ".join(info.security_options))] if info.security_options else []),
             ("Kernel Version", info.kernel),
             ("Operating System", info.operating_system),
             ("OSType", "linux"),
@@ -82,5 +83,6 @@ def _shape(info: pb.InfoResponse) -> dict[str, object]:
             "LocalNodeState": "active" if info.node_id else "inactive",
             "ControlAvailable": info.cluster_role == "manager",
         },
+        "SecurityOptions": list(info.security_options),
         "Warnings": list(info.warnings) or None,
     }

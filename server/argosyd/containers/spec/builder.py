@@ -10,6 +10,7 @@ from argosy.errors import InvalidArgument
 from argosyd.containers.model import ContainerSpec
 from argosyd.containers.spec import capabilities, devices, limits, mounts, paths, process, resources, security
 from argosyd.containers.spec.facts import Host
+from argosyd.containers.spec.userns import UserNamespace, check_user, limiting, to_oci
 from argosyd.containers.spec.users import User
 from argosyd.images.model import ImageConfig
 from argosyd.volumes.model import ResolvedMount
@@ -41,6 +42,7 @@ class Request:
     """A host directory to be /dev/shm."""
     runtime: str = ""
     """The name of the runtime that will make it."""
+    userns: UserNamespace | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +58,12 @@ def build(request: Request, host: Host) -> Built:
     spec = request.spec
     secured = security.parse(spec.security_opts)
     caps = capabilities.resolve(spec.cap_add, spec.cap_drop, privileged=spec.privileged, available=host.capabilities)
-    rlimits, limit_warnings = limits.rlimits(spec.ulimits, host)
-    score, score_warnings = limits.oom_score(spec.oom_score_adj, host)
+    limiting_host = host
+    if request.userns is not None:
+        check_user(request.user.uid, (request.user.gid, *request.user.additional_gids), request.userns.id_map)
+        limiting_host = limiting(host)
+    rlimits, limit_warnings = limits.rlimits(spec.ulimits, limiting_host)
+    score, score_warnings = limits.oom_score(spec.oom_score_adj, limiting_host)
     own_process = _process(request, host, caps, rlimits, score, secured)
     oci: dict[str, Any] = {
         "ociVersion": "1.0.2",
@@ -68,7 +74,8 @@ def build(request: Request, host: Host) -> Built:
     }
     if not request.uts_namespace and spec.uts_mode != "host":
         oci["hostname"] = request.hostname
-        if spec.domainname:
+        # In a user namespace nobody but the daemon may write it.
+        if spec.domainname and request.userns is None:
             # The runtime spec 1.0 has no field for it; the kernel keeps it as a sysctl of the UTS namespace.
             oci["linux"].setdefault("sysctl", {})["kernel.domainname"] = spec.domainname
     if spec.annotations:
@@ -155,6 +162,8 @@ def _namespaces(request: Request, host: Host) -> list[dict[str, str]]:
             made.append({"type": kind})
     if request.network_namespace:
         made.append({"type": "network", "path": request.network_namespace})
+    if request.userns is not None:
+        made.append({"type": "user", "path": request.userns.path})
     if _private_cgroups(spec, host):
         made.append({"type": "cgroup"})
     return made
@@ -171,6 +180,8 @@ def _linux(request: Request, host: Host, caps: Sequence[str], secured: security.
         "namespaces": _namespaces(request, host),
         "resources": {**limits_of, "devices": [*devices.DEFAULT_RULES, *rules]},
     }
+    if request.userns is not None:
+        made.update(to_oci(request.userns))
     if spec.privileged:
         made["resources"]["devices"] = [{"allow": True, "access": "rwm"}]
         seen = {node["path"] for node in nodes}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from argosy.errors import Conflict, InvalidArgument
 from argosyd.containers.model import ContainerSpec
+from argosyd.containers.spec.facts import Host
 from argosyd.userns.ids import IdMap, IdRange, mapped
 
 
@@ -101,6 +102,12 @@ def _refuse_host_namespaces(spec: ContainerSpec) -> None:
         problem = "cannot share the host IPC namespace when user namespaces are enabled"
     if problem:
         raise InvalidArgument(f"{problem}: add --userns=host", kind="container", reason="USERNS_CONFLICT")
+
+
+def limiting(host: Host) -> Host:
+    """The host as limits see it from inside: raising them needs CAP_SYS_RESOURCE outside of the user namespace
+    (setrlimit(2), proc_pid_oom_score_adj(5)), which no process in it has."""
+    return replace(host, capabilities=host.capabilities - {"CAP_SYS_RESOURCE"})
 
 
 def check_user(uid: int, gids: Sequence[int], id_map: IdMap) -> None:
