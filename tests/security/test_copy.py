@@ -12,6 +12,10 @@ import pytest
 from tests.harness.attack import swapping
 from tests.harness.daemon import Daemon
 
+DEEP = 1100
+"""Levels: more than Python recurses."""
+NEST = f"cd /deep && i=0 && while [ $i -lt {DEEP} ]; do mkdir d && cd d && i=$((i+1)); done && echo end > file"
+
 
 def sh(daemon: Daemon, name: str, script: str, *options: str) -> None:
     done = daemon.argosy("run", "-d", "--network=none", f"--name={name}", *options, "busybox", "sh", "-c", script)
@@ -27,6 +31,34 @@ def root_on_host(daemon: Daemon, name: str) -> Path:
 def names(archive: bytes) -> list[str]:
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
         return tar.getnames()
+
+
+def test_nothing_of_the_container_runs_on_the_host(daemon: Daemon, tmp_path: Path) -> None:
+    """CVE-2019-14271's kind: what reads a container's files must not load code from among them.
+
+    A tree deeper than the reader can recurse made it look for its own modules inside the container's root.
+    """
+    canary = tmp_path / "canary"
+    canary.touch()
+    evil = f"import os\nopen({str(canary)!r}, 'w').write('run as root on the host')\n"
+    library = Path(sys.base_prefix) / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    sh(daemon, "evil", f"mkdir /deep && {NEST} && sleep 1000", "-v", f"{tmp_path}:{tmp_path}")
+    wait_for(daemon, "evil", "/deep" + "/d" * DEEP + "/file")
+    script = "".join(
+        f'mkdir -p {library}/{d} && echo "{evil}" > {library}/{d}/{f};'
+        for d, f in (
+            ("encodings", "utf_8_sig.py"),
+            ("encodings", "cp437.py"),
+            ("encodings", "__init__.py"),
+            (".", "linecache.py"),
+        )
+    )
+    daemon.argosy("exec", "evil", "sh", "-c", script, check=True)
+    for line in (("cp", "evil:/deep", "-"), ("export", "evil")):
+        done = daemon.argosy(*line)
+        assert done.returncode == 0, done.stderr
+        assert any(n.endswith("d/d/file") for n in names(done.stdout))
+    assert canary.read_text() == ""
 
 
 def wait_for(daemon: Daemon, name: str, path: str) -> None:
@@ -96,3 +128,17 @@ def test_a_stopped_container_is_seen_with_its_volumes(daemon: Daemon, tmp_path: 
     daemon.argosy("volume", "rm", "data", check=True)
     mounts = Path(f"/proc/{daemon.process.pid}/mountinfo").read_text() if daemon.process else ""
     assert f"{daemon.data_dir}/snapshots" not in mounts
+
+
+def test_a_commit_holds_nothing_of_the_host(daemon: Daemon, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("of the host")
+    script = f"mkdir -p /t/dir && echo own > /t/dir/secret && ln -s {tmp_path} /t/link && touch /t/done && sleep 1000"
+    sh(daemon, "live", script)
+    wait_for(daemon, "live", "/t/done")
+    root = root_on_host(daemon, "live")
+    with swapping(root / "t" / "dir", root / "t" / "link"):
+        for number in range(10):
+            done = daemon.argosy("commit", "--pause=false", "live", f"caught:{number}")
+            if done.returncode == 0:
+                assert b"of the host" not in daemon.argosy("save", f"caught:{number}", check=True).stdout
+                daemon.argosy("rmi", f"caught:{number}", check=True)
