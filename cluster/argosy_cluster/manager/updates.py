@@ -36,6 +36,8 @@ def step(view: View, by_slot: Slots, plan: Plan) -> None:
     """One look at an update. `by_slot` holds the wanted slots as `slots.keep` left them."""
     status = view.service.update
     if status is None or not status.state.active:
+        if status is not None and status.state in (UpdateState.COMPLETED, UpdateState.ROLLBACK_COMPLETED):
+            _catch_up(view, by_slot, plan)
         return
     config = view.service.spec.rollback if status.state.rollback else view.service.spec.update
     dirty = [slot for slot, tasks in by_slot.items() if _dirty(view, tasks)]
@@ -49,6 +51,13 @@ def step(view: View, by_slot: Slots, plan: Plan) -> None:
         _advance(view, by_slot, dirty, config, status, plan)
     else:
         _complete(view, by_slot, config, status, plan)
+
+
+def _catch_up(view: View, by_slot: Slots, plan: Plan) -> None:
+    """Gives what an update could not reach what the others have: a global service's node that was away meanwhile."""
+    for slot, tasks in by_slot.items():
+        if _dirty(view, tasks):
+            by_slot[slot] = slots.renew(view, slot, tasks, view.service.spec.update, plan)
 
 
 def _dirty(view: View, tasks: list[Task]) -> bool:

@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from dataclasses import replace
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tests.bench.simulation import Simulation, service_of
 
@@ -179,6 +179,7 @@ class World:
     parallelism=st.integers(0, 2),
     mode=st.sampled_from(Mode),
 )
+@example([("down", 1), ("update", 1), ("wait", 2)], Order.STOP_FIRST, FailureAction.PAUSE, 0, Mode.GLOBAL)
 def test_a_service_is_safe_at_every_step_and_converges(
     steps: list[tuple[str, int]], order: Order, action: FailureAction, parallelism: int, mode: Mode
 ) -> None:
