@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from argosyd.cancel import to_the_end
 from argosyd.images.content import CHUNK, ContentStore
 from argosyd.images.manifest import Descriptor
 from argosyd.images.model import Progress, ProgressSink
@@ -51,7 +52,9 @@ class LayerStore:
         async def fill(directory: Path) -> None:
             if sink is not None:
                 sink(Progress(short(layer.digest), "Extracting", 0, layer.size))
-            unpacked = await asyncio.to_thread(self._unpack, layer, directory, diff_ids[number], sink)
+            # To its end: what a cancelled unpacking still wrote would be in the way of whoever removes the tree.
+            work = asyncio.to_thread(self._unpack, layer, directory, diff_ids[number], sink)
+            unpacked = await to_the_end(work)
             if unpacked.implied:
                 async with self._snapshots.view(parent) as below:
                     await asyncio.to_thread(adopt_directories, directory, unpacked.implied, below)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import secrets
 from collections import defaultdict
@@ -14,6 +13,7 @@ from pathlib import Path
 from pyroute2.netlink.exceptions import NetlinkError
 
 from argosy.errors import AlreadyExists, ArgosyError, Conflict, InvalidArgument, NotFound
+from argosyd.cancel import to_the_end
 from argosyd.network import files, ipam, rules
 from argosyd.network.catalog import DEFAULT, Catalog, bridge_of, mtu_of, plan_of
 from argosyd.network.dns.names import Names
@@ -213,7 +213,7 @@ class Attachments:
             await self._store.put_attachment(attached, "attached")
             await self._start_resolver(attached)
         except BaseException:
-            await asyncio.shield(self._undo(attached))
+            await to_the_end(self._undo(attached))
             raise
         return self._describe(attached)
 
@@ -309,7 +309,7 @@ class Attachments:
         if attached is None:
             return
         await self._store.put_attachment(attached, "detaching")
-        await asyncio.shield(self._undo(attached))
+        await to_the_end(self._undo(attached))
 
     async def _undo(self, attached: Attached) -> None:
         container_id = attached.request.container_id
@@ -367,7 +367,7 @@ class Attachments:
             await self._kernel.run(lambda: self._plug(grown, plugged))
             await self._kernel.run(lambda: self._kernel.firewall(rules.publish(self._catalog.table, opening)))
         except BaseException:
-            await asyncio.shield(self._unplug_one(grown, plugged))
+            await to_the_end(self._unplug_one(grown, plugged))
             raise
         await self._start_resolver(grown)
         return plugged.status

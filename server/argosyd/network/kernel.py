@@ -24,6 +24,7 @@ from pyroute2.iproute.linux import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from argosy.errors import Conflict, NotFound, Unavailable
+from argosyd.cancel import to_the_end
 from argosyd.network.nft import Nft
 
 T = TypeVar("T")
@@ -88,7 +89,7 @@ class Kernel:
 
     async def run(self, work: Callable[[], T]) -> T:
         """Runs blocking work on the network thread, to its end even when the caller is cancelled."""
-        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, work))
+        return await to_the_end(asyncio.get_running_loop().run_in_executor(self._thread, work))
 
     # -- firewall -----------------------------------------------------------------------------------------------
 

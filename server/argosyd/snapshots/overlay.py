@@ -16,6 +16,7 @@ from itertools import count
 from pathlib import Path
 
 from argosy.errors import AlreadyExists, Conflict, NotFound, Unsupported
+from argosyd.cancel import to_the_end
 from argosyd.leftovers import Leftovers
 from argosyd.snapshots import disk, mapped, mounts
 from argosyd.snapshots.model import Change, SnapshotUsage
@@ -183,7 +184,7 @@ class OverlaySnapshotter:
             await fill(tree)
             await self._set_kind(record, COMMITTED)
         except BaseException:
-            await asyncio.shield(self._discard(record))
+            await to_the_end(self._discard(record))
             raise
 
     async def _set_kind(self, record: _Record, kind: str) -> None:
@@ -215,7 +216,7 @@ class OverlaySnapshotter:
         try:
             self._make_active(record)
         except BaseException:
-            await asyncio.shield(self._discard(record))
+            await to_the_end(self._discard(record))
             raise
 
     def _make_active(self, record: _Record) -> None:

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
+from argosyd.cancel import to_the_end
 from argosyd.state.migrations import migrate
 
 T = TypeVar("T")
@@ -55,7 +56,8 @@ class Database:
     async def write(self, work: Callable[[sqlite3.Connection], T], *, durable: bool = False) -> T:
         """Runs `work` in one transaction on the writer thread: committed when it returns, undone when it raises.
 
-        A caller that is cancelled meanwhile still gets its transaction whole: committed or not begun.
+        A caller that is cancelled meanwhile hears of it at its next await: so what it keeps in memory and changes right
+        after a write is never other than the record.
         """
 
         def run() -> T:
@@ -75,7 +77,7 @@ class Database:
                 if durable:
                     connection.execute("PRAGMA synchronous=NORMAL")
 
-        return await asyncio.get_running_loop().run_in_executor(self._writer, run)
+        return await to_the_end(asyncio.get_running_loop().run_in_executor(self._writer, run))
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Runs `work` on a connection that cannot write, in one consistent view."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from argosy.errors import AlreadyExists, ArgosyError, Conflict, InvalidArgument, NotFound
+from argosyd.cancel import to_the_end
 from argosyd.events import EventBus
 from argosyd.state.database import Database
 from argosyd.system import Pruned, PruneFilters, Usage
@@ -131,7 +132,7 @@ class Volumes:
             self._driver.create(volume.name)
             await self._store.set_state(entry, State.READY)
         except BaseException:
-            await asyncio.shield(self._discard(entry))
+            await to_the_end(self._discard(entry))
             raise
         self._events.publish("volume", "create", volume.name, driver=volume.driver)
         return entry
@@ -182,7 +183,7 @@ class Volumes:
 
     async def _remove(self, entry: Entry) -> None:
         await self._store.set_state(entry, State.REMOVING)
-        await asyncio.shield(self._discard(entry))
+        await to_the_end(self._discard(entry))
         self._events.publish("volume", "destroy", entry.volume.name, driver=entry.volume.driver)
 
     async def prune(self, wanted: PruneFilters = (), *, all: bool = False) -> Pruned:
@@ -231,7 +232,7 @@ class Volumes:
         try:
             return await self._resolve(container_id, wanted, rootfs)
         except BaseException:
-            await asyncio.shield(self.release(container_id, remove_anonymous=True))
+            await to_the_end(self.release(container_id, remove_anonymous=True))
             raise
 
     async def _resolve(
@@ -276,7 +277,7 @@ class Volumes:
                 await self._driver.fill(entry.volume.name, root, target)
                 await self._store.set_state(entry, State.READY)
             except BaseException:
-                await asyncio.shield(self._undo_fill(entry))
+                await to_the_end(self._undo_fill(entry))
                 raise
 
     async def _undo_fill(self, entry: Entry) -> None:
