@@ -19,12 +19,14 @@ from argosyd.build.source import resolve
 from argosyd.build.stage import Job, StageBuilder, StageResult
 from argosyd.build.stages import PREDEFINED_ARGS, Plan, plan
 from argosyd.build.workspace import Workspace, remove_temporary
+from argosyd.cancel import to_the_end
 from argosyd.dockerfile.parser import Dockerfile, parse
 from argosyd.events import EventBus
 from argosyd.images import reference
 from argosyd.images.model import HistoryEntry, Image
 from argosyd.images.oci_config import chain_id
 from argosyd.images.service import ImageService
+from argosyd.runtime import strays
 from argosyd.snapshots.model import Snapshotter
 from argosyd.state.database import Database
 from argosyd.system import Pruned, Usage
@@ -51,6 +53,7 @@ class Builds:
     async def start(self) -> None:
         """Takes away what builds left that a crash cut off; their finished steps stay."""
         ids = await self._database.read(lambda c: [r["id"] for r in c.execute("SELECT id FROM builds")])
+        await strays.end(self._tools.run_dir / "build")
         root = self._tools.runtime.root
         for name in [e.name for e in root.iterdir() if e.name.startswith("build-")] if root.exists() else ():
             await self._tools.runtime.delete(name)
@@ -91,7 +94,7 @@ class Builds:
         finally:
             tar.close()
             self._running -= 1
-            await asyncio.shield(self._trim())
+            await to_the_end(self._trim())
 
     async def _trim(self) -> None:
         """Keeps the cache from filling the disk."""
@@ -159,7 +162,7 @@ class Builds:
             await remove_temporary(self._snapshots, f"build-{id}-")
             await self._database.write(lambda c: c.execute("DELETE FROM builds WHERE id = ?", (id,)))
 
-        await asyncio.shield(asyncio.ensure_future(work()))
+        await to_the_end(work())
 
     async def _image(self, options: BuildOptions, result: StageResult) -> Image:
         settled = await result.link.settled

@@ -53,10 +53,10 @@ class Control:
         if run is None:
             if called_off or cell.running:
                 cell.state = replace(cell.state, stopped_by_user=True)
-                await self._s.store.put_state(cell.id, cell.state)
+                await self._s.saver.save(cell)
             return
         cell.state = replace(cell.state, stopped_by_user=True)
-        await self._s.store.put_state(cell.id, cell.state)
+        await self._s.saver.save(cell)
         self._s.tell(cell, "kill", signal=str(number))
         self._signal(cell, run, number)
         try:
@@ -97,7 +97,7 @@ class Control:
         stop = signals.number(cell.definition.spec.stop_signal or cell.definition.image.stop_signal)
         if number in (signal.SIGKILL, stop):
             cell.state = replace(cell.state, stopped_by_user=True)
-            await self._s.store.put_state(cell.id, cell.state)
+            await self._s.saver.save(cell)
         self._s.tell(cell, "kill", signal=str(number))
         if number == signal.SIGKILL:
             await self._kill(cell, run)
@@ -120,7 +120,7 @@ class Control:
             if not await self._s.cgroups.freeze(self._s.cgroup(cell)):
                 await self._runtime(cell, pause=True)
             cell.change(state=ContainerState.PAUSED)
-            await self._s.store.put_state(cell.id, cell.state)
+            await self._s.saver.save(cell)
         self._s.tell(cell, "pause")
 
     async def unpause(self, cell: Cell) -> None:
@@ -131,7 +131,7 @@ class Control:
             if not self._s.cgroups.thaw(self._s.cgroup(cell)):
                 await self._runtime(cell, pause=False)
             cell.change(state=ContainerState.RUNNING)
-            await self._s.store.put_state(cell.id, cell.state)
+            await self._s.saver.save(cell)
         self._s.tell(cell, "unpause")
 
     async def _runtime(self, cell: Cell, *, pause: bool) -> None:

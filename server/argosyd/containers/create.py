@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from argosy.errors import Conflict, InvalidArgument
+from argosyd.cancel import to_the_end
 from argosyd.containers import names, signals
 from argosyd.containers.cell import Cell
 from argosyd.containers.logs.options import parse as parse_log_options
@@ -72,7 +73,7 @@ class Creator:
                 await s.store.insert(Record(definition, cell.state))
                 await self._make(cell, image)
             except BaseException:
-                await asyncio.shield(self.undo(cell, remove_volumes=True))
+                await to_the_end(self.undo(cell, remove_volumes=True))
                 raise
         s.tell(cell, "create")
         return cell, warnings

@@ -8,12 +8,14 @@ import json
 import os
 import secrets
 import shutil
+import signal
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from argosy.errors import Conflict, InvalidArgument
+from argosyd.cancel import to_the_end
 from argosyd.containers import failure
 from argosyd.containers.attach import TerminalSize
 from argosyd.containers.cell import Cell, Exit, Run
@@ -23,11 +25,15 @@ from argosyd.containers.rooms import Shared
 from argosyd.containers.spec import capabilities, security, users
 from argosyd.containers.spec.process import merge_environment
 from argosyd.containers.spec.userns import check_user
+from argosyd.runtime import strays
 from argosyd.runtime.attach_socket import AttachSocket
 from argosyd.runtime.monitor import Stdio, exit_code, resize
 from argosyd.runtime.oci import RuntimeFailed
-from argosyd.runtime.proc import PidFd, ProcessGone, is_monitor_of, read_pid, start_time
+from argosyd.runtime.proc import PidFd, ProcessGone, is_monitor_of, read_pid
 from argosyd.trees.root import Root
+
+_TELLING = 5.0
+"""Seconds for a runtime that starts an exec which nobody wants any more to tell its process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,14 +137,14 @@ class Execs:
         try:
             started = await self._run(cell, id, bundle, request)
         except RuntimeFailed as error:
-            shutil.rmtree(bundle, ignore_errors=True)
+            await to_the_end(self._abandon(cell, bundle))
             if not cell.running:
                 raise not_running(cell) from None
             raise failure.explain(
                 str(error), id=cell.id, command=request.command[0], cwd=process["cwd"], env=process["env"], root=root
             ) from None
         except BaseException:
-            self._abandon(bundle)
+            await to_the_end(self._abandon(cell, bundle))
             raise
         cell.execs[id] = started
         s.tasks.spawn(started.watch(s), f"exec {id[:12]}")
@@ -165,19 +171,21 @@ class Execs:
             making.close()
         return Exec(cell, id, bundle, made.pid, monitor, socket)
 
-    def _abandon(self, bundle: Path) -> None:
-        """The client went away while it was being started."""
-        pid = read_pid(bundle / "conmon.pid")
-        if pid and is_monitor_of(pid, bundle):
-            try:
-                monitor = PidFd(pid)
-            except ProcessGone:
-                return
-            monitor.send(9)
-            monitor.close()
-        if (process := read_pid(bundle / "container.pid")) and start_time(process):
+    async def _abandon(self, cell: Cell, bundle: Path) -> None:
+        """It could not be started, or its client went away meanwhile: nothing of it stays.
+
+        A runtime that is killed may have let the process run whose pid it has not told yet; so it gets a moment to.
+        """
+        told = bundle / "container.pid"
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_TELLING):
+                while not told.exists() and next(strays.at_work(bundle), None) is not None:
+                    await asyncio.sleep(0.01)
+        await strays.end(bundle)
+        pid = read_pid(told)
+        if pid in self._s.cgroups.processes(self._s.cgroup(cell)):
             with contextlib.suppress(ProcessLookupError):
-                os.kill(process, 9)
+                os.kill(pid, signal.SIGKILL)
         shutil.rmtree(bundle, ignore_errors=True)
 
     def _process(self, run: Run, cell: Cell, request: ExecRequest, root: Path) -> dict[str, Any]:
@@ -210,17 +218,17 @@ class Execs:
         return process
 
     def adopt(self, cell: Cell) -> None:
-        """Finds execs that an earlier daemon started, so that their ends are noticed and their files removed."""
+        """Finds execs that an earlier daemon started, so that their ends are noticed and their files removed. One that
+        was just being started, whose client heard nothing of it, ends."""
         for bundle in self._s.layout.bundle(cell.id).glob("exec/*"):
-            pid = read_pid(bundle / "conmon.pid")
-            if not pid or not is_monitor_of(pid, bundle):
-                shutil.rmtree(bundle, ignore_errors=True)
-                continue
+            pid, process = read_pid(bundle / "conmon.pid"), read_pid(bundle / "container.pid")
             try:
-                monitor = PidFd(pid)
+                monitor = PidFd(pid) if process and is_monitor_of(pid, bundle) else None
             except ProcessGone:
-                shutil.rmtree(bundle, ignore_errors=True)
+                monitor = None
+            if monitor is None:
+                self._s.tasks.spawn(self._abandon(cell, bundle), f"end exec {bundle.name[:12]}")
                 continue
-            found = Exec(cell, bundle.name, bundle, read_pid(bundle / "container.pid"), monitor, AttachSocket(bundle))
+            found = Exec(cell, bundle.name, bundle, process, monitor, AttachSocket(bundle))
             cell.execs[bundle.name] = found
             self._s.tasks.spawn(found.watch(self._s), f"exec {bundle.name[:12]}")

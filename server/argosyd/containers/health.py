@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from argosy.errors import ArgosyError
 from argosyd.containers.cell import Cell, Run
-from argosyd.containers.exec import ExecRequest, Execs
+from argosyd.containers.exec import Exec, ExecRequest, Execs
 from argosyd.containers.lifecycle import LifecycleFollower
 from argosyd.containers.model import ContainerState, Health, HealthProbe
 from argosyd.containers.rooms import Shared
@@ -111,25 +111,27 @@ class HealthChecker(LifecycleFollower):
             cell.change(health=after)
             if after.status != before.status:
                 self._s.tell(cell, f"health_status: {after.status}")
-                await self._s.store.put_state(cell.id, cell.state)
+                await self._s.saver.save(cell)
 
     async def _once(self, cell: Cell, plan: Plan) -> HealthProbe:
         start = Timestamp(time.time_ns())
         output = bytearray()
-        try:
-            started = await self._execs.start(cell, ExecRequest(plan.command), quiet=True)
-        except ArgosyError as error:
-            return HealthProbe(start, Timestamp(time.time_ns()), -1, str(error)[:_KEPT_OUTPUT])
+        started: Exec | None = None
         try:
             async with asyncio.timeout(plan.timeout):
+                started = await self._execs.start(cell, ExecRequest(plan.command), quiet=True)
                 async for _, data in started.output():
                     output += data[: _KEPT_OUTPUT - len(output)]
                 code = (await started.ended()).code
-        except TimeoutError:
+        except (ArgosyError, OSError) as error:
+            if not isinstance(error, TimeoutError):
+                return HealthProbe(start, Timestamp(time.time_ns()), -1, str(error)[:_KEPT_OUTPUT])
             code = -1
             output += f"Health check exceeded timeout ({plan.timeout:g}s)".encode()
-            started.kill()
+            if started is not None:
+                started.kill()
         finally:
-            started.close()
+            if started is not None:
+                started.close()
         text = output[-_KEPT_OUTPUT:].decode(errors="replace")
         return HealthProbe(start, Timestamp(time.time_ns()), code, text)

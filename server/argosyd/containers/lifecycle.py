@@ -10,6 +10,7 @@ import time
 from dataclasses import replace
 
 from argosy.errors import ArgosyError, Conflict
+from argosyd.cancel import to_the_end
 from argosyd.containers import failure, restart
 from argosyd.containers.cell import Cell, Exit, Run
 from argosyd.containers.create import Creator, require_settled
@@ -17,13 +18,15 @@ from argosyd.containers.launch import Launcher
 from argosyd.containers.model import ContainerState
 from argosyd.containers.records import Intent
 from argosyd.containers.rooms import Shared
+from argosyd.runtime import strays
 from argosyd.runtime.monitor import exit_code
-from argosyd.runtime.proc import read_pid, start_time
 from argosyd.units import Timestamp
 
 log = logging.getLogger(__name__)
 
 MONITOR_LOST = "the container's monitor was lost"
+_LAST_WORDS = 2.0
+"""Seconds that monitors of execs get when their container has ended."""
 
 
 class Lifecycle:
@@ -55,22 +58,24 @@ class Lifecycle:
                 await self._start(cell, restart_count=0)
             except BaseException:
                 if cell.definition.spec.auto_remove:
-                    await asyncio.shield(self.remove(cell, remove_volumes=True))
+                    await to_the_end(self.remove(cell, remove_volumes=True))
                 raise
 
     async def _start(self, cell: Cell, *, restart_count: int) -> None:
-        """Starts it with the lock held; everything is given back when that fails."""
+        """Starts it with the lock held; everything is given back when that fails. In the task of a start that was put
+        off, a failure leaves it RESTARTING when its policy wants one more."""
         s = self._s
         cell.state = replace(cell.state, stopped_by_user=False)
         cell.change(intent=Intent.START, error="", oom_killed=False, restart_count=restart_count)
-        # What was not cleaned before (a crash) must be gone before it is made again.
-        if s.layout.bundle(cell.id).exists():
-            await self.clean(cell)
-        await s.store.put_state(cell.id, cell.state)
         try:
+            # What was not cleaned before (a crash) must be gone before it is made again.
+            if s.layout.bundle(cell.id).exists():
+                await self.clean(cell)
+            await s.store.put_state(cell.id, cell.state)
             run = await self._launch(cell)
         except BaseException as error:
-            await asyncio.shield(self._failed(cell, error))
+            again = cell.restart is not None and cell.restart is asyncio.current_task()
+            await to_the_end(self._failed(cell, error, again=again and _wanted(cell, 128, restarts=restart_count)))
             raise
         started = Timestamp(time.time_ns())
         cell.change(
@@ -86,7 +91,7 @@ class Lifecycle:
         s.tell(cell, "start")
         for follower in self.followers:
             follower.started(cell, run)
-        await s.store.put_state(cell.id, cell.state)
+        await s.saver.save(cell)
 
     async def _launch(self, cell: Cell) -> Run:
         # Noted now: one that ends meanwhile may have been in the way all the same.
@@ -103,15 +108,16 @@ class Lifecycle:
             await self.clean(cell)
             return await self._launcher.launch(cell)
 
-    async def _failed(self, cell: Cell, error: BaseException) -> None:
+    async def _failed(self, cell: Cell, error: BaseException, *, again: bool) -> None:
         run, cell.run = cell.run, None
         code = failure.shell_code(error) if isinstance(error, ArgosyError) else 128
         for joiner in cell.take_joiners():
             joiner.fail(error)
         try:
-            await self.clean(cell)
+            await self._try_clean(cell)
         finally:
-            state = ContainerState.CREATED if not cell.state.status.started_at else ContainerState.EXITED
+            ended = ContainerState.EXITED if cell.state.status.started_at else ContainerState.CREATED
+            state = ContainerState.RESTARTING if again else ended
             cell.change(
                 intent=Intent.NONE, state=state, pid=0, exit_code=code, error=str(error), endpoints=(), ports=()
             )
@@ -120,7 +126,7 @@ class Lifecycle:
                 run.process.close()
                 run.monitor.close()
                 run.cleaned.set()
-            await self._s.store.put_state(cell.id, cell.state)
+            await self._s.saver.save(cell)
 
     def watch(self, cell: Cell, run: Run) -> None:
         """Follows a run to its end."""
@@ -143,7 +149,9 @@ class Lifecycle:
         oom = (run.bundle / "oom").exists() or s.cgroups.oom_kills(s.cgroup(cell)) > 0
         ended = Exit(code, error, oom, at)
         self._cleaning.add(run.cleaned)
-        cell.change(state=ContainerState.EXITED, pid=0, exit_code=code, error=error, oom_killed=oom, finished_at=at)
+        # With the exit goes what comes of it: one record, so that no daemon knows the one without the other.
+        state = ContainerState.RESTARTING if _wanted(cell, code) else ContainerState.EXITED
+        cell.change(state=state, pid=0, exit_code=code, error=error, oom_killed=oom, finished_at=at)
         for follower in self.followers:
             follower.exited(cell, run)
         if oom:
@@ -155,12 +163,12 @@ class Lifecycle:
             try:
                 if cell.removed.is_set():
                     return
-                await s.store.put_state(cell.id, cell.state)
-                await self.clean(cell)
+                await s.saver.save(cell)
+                await self._try_clean(cell, told=error != MONITOR_LOST)
+            finally:
                 if cell.run is run:
                     cell.run = None
                     cell.change(endpoints=(), ports=())
-            finally:
                 run.process.close()
                 run.monitor.close()
                 run.cleaned.set()
@@ -175,15 +183,12 @@ class Lifecycle:
         if spec.auto_remove:
             await self.remove(cell, remove_volumes=True)
             return
-        if restart.wanted(
-            spec.restart_policy,
-            exit_code=ended.code,
-            stopped_by_user=state.stopped_by_user,
-            restarts=state.status.restart_count,
-        ):
-            ran = (ended.finished_at - state.status.started_at) / 1e9
-            self.restart_later(cell, ran)
-        await self._s.store.put_state(cell.id, cell.state)
+        if _wanted(cell, ended.code):
+            self.restart_later(cell, (ended.finished_at - state.status.started_at) / 1e9)
+        elif state.status.state is ContainerState.RESTARTING:
+            # Stopped by its user since.
+            cell.change(state=ContainerState.EXITED)
+            await self._s.saver.save(cell)
 
     def restart_later(self, cell: Cell, ran: float) -> None:
         """Puts a start off as long as the back-off says. `ran`: seconds it ran before."""
@@ -196,18 +201,21 @@ class Lifecycle:
         async with cell.lock:
             if cell.restart is not asyncio.current_task():
                 return
-            cell.restart = None
             if cell.state.status.state is not ContainerState.RESTARTING:
+                cell.restart = None
                 return
             count = cell.state.status.restart_count + 1
             try:
                 await self._start(cell, restart_count=count)
-            except ArgosyError as error:
+            except Exception as error:
+                # Whatever it was: the policy goes on, as long as the container is there.
                 log.warning("container %s could not be started again: %s", cell.id[:12], error)
-                if restart.wanted(
-                    cell.definition.spec.restart_policy, exit_code=128, stopped_by_user=False, restarts=count
-                ):
+                if cell.restart is asyncio.current_task() and cell.state.status.state is ContainerState.RESTARTING:
+                    cell.change(restart_count=count)
                     self.restart_later(cell, 0.0)
+                    return
+            if cell.restart is asyncio.current_task():
+                cell.restart = None
 
     def cancel_restart(self, cell: Cell) -> bool:
         """Calls off a start that was put off; tells whether there was one."""
@@ -219,33 +227,54 @@ class Lifecycle:
             cell.change(state=ContainerState.EXITED)
         return True
 
-    async def clean(self, cell: Cell) -> None:
-        """Gives back all a run took, the bundle last: while the bundle is there, something may be left."""
+    async def clean(self, cell: Cell, *, told: bool = False) -> None:
+        """Gives back all a run took, the bundle last: while the bundle is there, something may be left.
+
+        `told`: its monitor has told the exit and ended. Else whoever is at work on the bundle is ended first; no
+        pidfile says who that is while a container is being made.
+        """
         s, id = self._s, cell.id
         bundle = s.layout.bundle(id)
-        pid = read_pid(bundle / "container.pid")
-        if pid and start_time(pid):
-            await s.conmon_of(cell).runtime.delete(id)
-        else:
-            # Nothing runs: the runtime's own record and the cgroup are all that is left of it.
-            shutil.rmtree(s.conmon.runtime.root / id, ignore_errors=True)
+        runtime = s.conmon_of(cell).runtime
+        if not told:
+            await strays.end(bundle)
+        if s.cgroups.processes(s.cgroup(cell)):
+            await runtime.delete(id)
+        # Nothing runs: the runtime's own record and the cgroup are all that is left of it.
+        shutil.rmtree(runtime.root / id, ignore_errors=True)
         s.userns.stage(id).clear()
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(s.cgroups.remove(s.cgroup(cell)))
-                group.create_task(s.doors.network.detach(id))
-                group.create_task(s.doors.snapshots.unmount(id))
-        except BaseExceptionGroup as errors:
-            raise errors.exceptions[0] from None
+        # One that fails does not keep the others from their work.
+        results = await asyncio.gather(
+            s.cgroups.remove(s.cgroup(cell)), s.doors.network.detach(id), s.doors.snapshots.unmount(id),
+            return_exceptions=True,
+        )  # fmt: skip
+        for error in results:
+            if error is not None:
+                raise error
+        if cell.execs:
+            # Their processes are gone; their monitors write a last word into the bundle.
+            await asyncio.wait([e.finished for e in cell.execs.values()], timeout=_LAST_WORDS)
         if bundle.exists():
             shutil.rmtree(bundle, ignore_errors=True)
+
+    async def _try_clean(self, cell: Cell, *, told: bool = False) -> None:
+        """As `clean`; what is left is taken away before the next start, by the removal, or when the daemon starts."""
+        try:
+            await self.clean(cell, told=told)
+        except (ArgosyError, OSError) as error:
+            log.warning("container %s could not be cleaned up yet: %s", cell.id[:12], error)
 
     async def remove(self, cell: Cell, *, remove_volumes: bool) -> None:
         """Removes one that does not run, with the lock held."""
         s = self._s
+        before = cell.state
         cell.state = replace(cell.state, intent=Intent.REMOVE, remove_volumes=remove_volumes)
         cell.change(state=ContainerState.REMOVING)
-        await s.store.put_state(cell.id, cell.state)
+        try:
+            await s.store.put_state(cell.id, cell.state)
+        except BaseException:
+            cell.state = before
+            raise
         if s.layout.bundle(cell.id).exists():
             await self.clean(cell)
         for joiner in cell.take_joiners():
@@ -253,6 +282,17 @@ class Lifecycle:
         await self._creator.undo(cell, remove_volumes=remove_volumes)
         cell.tell_exit(Exit(cell.state.status.exit_code))
         s.tell(cell, "destroy")
+
+
+def _wanted(cell: Cell, code: int, *, restarts: int | None = None) -> bool:
+    """Whether its restart policy wants another start after it ended with a code."""
+    status = cell.state.status
+    return restart.wanted(
+        cell.definition.spec.restart_policy,
+        exit_code=code,
+        stopped_by_user=cell.state.stopped_by_user,
+        restarts=status.restart_count if restarts is None else restarts,
+    )
 
 
 class LifecycleFollower:

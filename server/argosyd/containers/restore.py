@@ -7,10 +7,8 @@ import asyncio
 import logging
 import os
 import shutil
-import signal
 from pathlib import Path
 
-from argosy.errors import ArgosyError
 from argosyd.containers import restart
 from argosyd.containers.cell import Cell, Run
 from argosyd.containers.create import Creator
@@ -18,8 +16,10 @@ from argosyd.containers.lifecycle import MONITOR_LOST, Lifecycle, exited_at
 from argosyd.containers.model import ContainerState
 from argosyd.containers.records import Intent
 from argosyd.containers.rooms import Shared
+from argosyd.runtime import strays
 from argosyd.runtime.monitor import exit_code
-from argosyd.runtime.proc import PidFd, ProcessGone, is_monitor_of, processes_of, read_pid, start_time
+from argosyd.runtime.probe import PROBE
+from argosyd.runtime.proc import PidFd, ProcessGone, is_monitor_of, read_pid
 
 log = logging.getLogger(__name__)
 
@@ -42,16 +42,16 @@ class Restorer:
             cell = Cell(record.definition, record.state)
             s.index.add(cell)
             s.doors.images.in_use(record.definition.image_id, f"container:{cell.id}")
-        self._kill_strays()
         for cell in s.index:
             try:
                 await self._one(cell)
-            except (ArgosyError, OSError) as error:
+            except Exception as error:
+                # Whatever it left: the others go on, and it can still be removed.
                 log.error("container %s could not be restored: %s", cell.id[:12], error)
                 cell.change(state=ContainerState.DEAD, error=str(error))
         await self._sweep()
 
-    def apply_policies(self) -> None:
+    async def apply_policies(self) -> None:
         """Starts what restart policies want running; called when every room is ready."""
         for cell in self._s.index:
             status, spec = cell.state.status, cell.definition.spec
@@ -68,6 +68,7 @@ class Restorer:
                 self._lifecycle.restart_later(cell, 0.0)
             elif was_running:
                 cell.change(state=ContainerState.EXITED)
+                await self._s.saver.save(cell)
 
     async def _one(self, cell: Cell) -> None:
         intent = cell.state.intent
@@ -105,30 +106,32 @@ class Restorer:
             self._lifecycle.watch(cell, run)
             for follower in self._lifecycle.followers:
                 follower.started(cell, run)
-            await s.store.put_state(cell.id, cell.state)
+            await s.saver.save(cell)
             return
         code, error, at = exit_code(bundle), "", exited_at(bundle)
-        if cell.state.intent is Intent.START and code is None:
-            # Never started: as if nobody had asked, but for what a client that asked was told: no answer.
-            started = cell.state.status.started_at
-            cell.change(intent=Intent.NONE, state=ContainerState.EXITED if started else ContainerState.CREATED, pid=0)
-        else:
-            if code is None:
-                code, error = (137, MONITOR_LOST) if bundle.exists() else (_AFTER_A_BOOT, "the host went down")
-            oom = (bundle / "oom").exists()
-            cell.change(
-                intent=Intent.NONE, state=ContainerState.EXITED, pid=0, exit_code=code, error=error,
-                finished_at=at, oom_killed=oom, endpoints=(), ports=(),
-            )  # fmt: skip
-            s.tell(cell, "die", exitCode=str(code))
-        await s.store.put_state(cell.id, cell.state)
-        await self._lifecycle.clean(cell)
-        wanted = restart.wanted(
-            cell.definition.spec.restart_policy, exit_code=cell.state.status.exit_code,
+        started = cell.state.intent is not Intent.START or code is not None
+        if not started:
+            # As if nobody had asked, but for what a client that asked was told: no answer.
+            code = cell.state.status.exit_code
+        elif code is None:
+            code, error = (137, MONITOR_LOST) if bundle.exists() else (_AFTER_A_BOOT, "the host went down")
+        again = (started or cell.state.status.started_at > 0) and restart.wanted(
+            cell.definition.spec.restart_policy, exit_code=code,
             stopped_by_user=cell.state.stopped_by_user, restarts=cell.state.status.restart_count,
         )  # fmt: skip
-        if wanted and cell.state.status.state is ContainerState.EXITED:
-            cell.change(state=ContainerState.RESTARTING)
+        # The exit and what comes of it are one record: this daemon may be killed next.
+        state = ContainerState.RESTARTING if again else ContainerState.EXITED
+        if started:
+            cell.change(
+                intent=Intent.NONE, state=state, pid=0, exit_code=code, error=error, finished_at=at,
+                oom_killed=(bundle / "oom").exists(), endpoints=(), ports=(),
+            )  # fmt: skip
+            s.tell(cell, "die", exitCode=str(code))
+        else:
+            never = not cell.state.status.started_at
+            cell.change(intent=Intent.NONE, state=ContainerState.CREATED if never else state, pid=0)
+        await s.saver.save(cell)
+        await self._lifecycle.clean(cell)
         await self._ended_meanwhile(cell)
 
     async def _ended_meanwhile(self, cell: Cell) -> None:
@@ -139,46 +142,35 @@ class Restorer:
         """The run that still goes on; None when there is none, or one that never came to its start."""
         pid = read_pid(bundle / "container.pid")
         monitor_pid = read_pid(bundle / "conmon.pid")
-        if not monitor_pid or not is_monitor_of(monitor_pid, bundle):
-            if pid and start_time(pid) and cell.state.status.pid == pid:
-                _kill(pid)
-            return None
         # The runtime takes this FIFO away when it lets the process run (crun and runc alike).
         waiting = (self._s.conmon.runtime.root / cell.id / "exec.fifo").exists()
+        if not pid or waiting or not is_monitor_of(monitor_pid, bundle):
+            return None
         try:
             monitor = PidFd(monitor_pid)
-            if waiting or not pid:
-                monitor.send(signal.SIGKILL)
-                if pid:
-                    _kill(pid)
-                monitor.close()
-                return None
-            try:
-                process = PidFd(pid)
-            except ProcessGone:
-                # It has ended, and its monitor is about to write that down; the monitor is what is watched.
-                process = PidFd(monitor_pid)
         except ProcessGone:
             return None
+        try:
+            process = PidFd(pid)
+        except ProcessGone:
+            # It has ended, and its monitor is about to write that down; the monitor is what is watched.
+            process = PidFd(monitor_pid)
         return Run(bundle, process, monitor, asyncio.get_running_loop().create_future())
 
-    def _kill_strays(self) -> None:
-        """Kills monitors that no pidfile names: the daemon was killed while they were being started."""
+    async def _end_strays(self) -> None:
+        """Ends whoever is at work on a bundle of a container that does not run: the daemon was killed meanwhile."""
         s = self._s
-        for pid, bundle in processes_of(s.layout.run_dir):
-            if bundle.parent.name == "exec":
-                continue
-            cell = s.index.by_id(bundle.name)
-            known = cell is not None and (cell.running or cell.state.intent is Intent.START)
-            if not known or read_pid(bundle / "conmon.pid") != pid:
-                container = read_pid(bundle / "container.pid")
-                _kill(pid)
-                if container and not known:
-                    _kill(container)
+        bundles = s.layout.run_dir / "containers"
+        ids = {path.relative_to(bundles).parts[:1] for _, path in strays.at_work(bundles)}
+        for (id,) in ids - {()}:
+            cell = s.index.by_id(id)
+            if cell is None or cell.run is None:
+                await strays.end(bundles / id)
 
     async def _sweep(self) -> None:
         """Removes what belongs to no container: bundles, cgroups, the runtime's records, console sockets."""
         s = self._s
+        await self._end_strays()
         for directory in (s.layout.run_dir / "containers", s.layout.data_dir / "containers", s.conmon.runtime.root):
             directory.mkdir(parents=True, exist_ok=True, mode=0o711)
             for entry in os.scandir(directory):
@@ -187,10 +179,12 @@ class Restorer:
                         await s.conmon.runtime.delete(entry.name)
                     await asyncio.to_thread(shutil.rmtree, entry.path, True)
         for name in s.cgroups.list():
-            if len(name) == 64 and s.index.by_id(name) is None:
+            if _is_ours(name) and s.index.by_id(name) is None:
                 await s.cgroups.remove(s.cgroups.path(name))
         for path in s.layout.run_dir.glob("conmon-term.*"):
             path.unlink(missing_ok=True)
+        for path in s.layout.run_dir.glob(f"{PROBE}*"):
+            await asyncio.to_thread(shutil.rmtree, path, True)
 
 
 def exited_at_start(bundle: Path) -> int:
@@ -201,8 +195,6 @@ def exited_at_start(bundle: Path) -> int:
         return 0
 
 
-def _kill(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
+def _is_ours(cgroup: str) -> bool:
+    """Whether a cgroup has the name of a container, a step of a build or a probe."""
+    return len(cgroup) == 64 or cgroup.startswith((PROBE, "build-"))

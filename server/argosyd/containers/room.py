@@ -31,6 +31,7 @@ from argosyd.containers.paths import Layout
 from argosyd.containers.restore import Restorer
 from argosyd.containers.rooms import Doors, Shared
 from argosyd.containers.roots import Roots
+from argosyd.containers.saver import Saver
 from argosyd.containers.spec import facts
 from argosyd.containers.store import ContainerStore
 from argosyd.containers.tasks import TaskSet
@@ -83,6 +84,7 @@ class Containers:
         runtimes = {r.name: r for r in (*installed_runtimes(run_dir), self.runtime)}
         programs = [conmon, *(r.path for r in runtimes.values())]
         self._components = {Path(p).name: await version_of(p) for p in programs}
+        store = ContainerStore(self._database)
         shared = Shared(
             doors=self._doors,
             layout=self._layout,
@@ -97,7 +99,8 @@ class Containers:
             cgroups=self._cgroups,
             conmon=Conmon(conmon, self.runtime, run_dir),
             monitors={name: Conmon(conmon, runtime, run_dir) for name, runtime in runtimes.items()},
-            store=ContainerStore(self._database),
+            store=store,
+            saver=Saver(store, self._tasks),
             index=self.index,
             events=self._events,
             tasks=self._tasks,
@@ -124,7 +127,7 @@ class Containers:
             if cell.running:
                 self.execs.adopt(cell)
         self._tasks.spawn(keeper.work(), "rotate logs")
-        restorer.apply_policies()
+        await restorer.apply_policies()
 
     async def _load_apparmor(self) -> None:
         """Has the profile ready for the first container; one that cannot be loaded is each start's to report."""

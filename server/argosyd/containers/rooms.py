@@ -9,6 +9,7 @@ from typing import Any
 from argosyd.containers.cell import Cell
 from argosyd.containers.index import Index
 from argosyd.containers.paths import Layout
+from argosyd.containers.saver import Saver
 from argosyd.containers.spec.facts import Host
 from argosyd.containers.store import ContainerStore
 from argosyd.containers.tasks import TaskSet
@@ -45,6 +46,7 @@ class Shared:
     monitors: Mapping[str, Conmon]
     """The monitor with each runtime that is installed, by the runtime's name."""
     store: ContainerStore
+    saver: Saver
     index: Index
     events: EventBus
     tasks: TaskSet

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from argosyd.runtime.spawn import Result, run
+
+log = logging.getLogger(__name__)
 
 
 class RuntimeFailed(Exception):
@@ -62,9 +66,16 @@ class OciRuntime:
         await self._must("resume", id)
 
     async def delete(self, id: str) -> None:
-        """Removes what the runtime keeps, killing what still runs; nothing when there is nothing."""
+        """Removes what the runtime keeps, killing what still runs; nothing when there is nothing.
+
+        A runtime that was killed while it made the container knows nothing of it, so its record goes in any case.
+        """
         if (self.root / id).exists():
-            await self._run("delete", "--force", id)
+            try:
+                await self._run("delete", "--force", id)
+            except TimeoutError:
+                log.warning("%s does not delete %s", self.name, id)
+            shutil.rmtree(self.root / id, ignore_errors=True)
 
     async def update(self, id: str, resources: Mapping[str, object], scratch: Path) -> None:
         """Changes limits (`linux.resources` of the OCI spec) of a running container. RuntimeFailed."""

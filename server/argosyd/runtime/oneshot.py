@@ -8,6 +8,8 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+from argosyd.cancel import to_the_end
+from argosyd.runtime import strays
 from argosyd.runtime.oci import OciRuntime, RuntimeFailed, last_error
 from argosyd.runtime.proc import PidFd
 from argosyd.runtime.spawn import CLEAN_ENVIRONMENT
@@ -47,6 +49,11 @@ class _Pipe:
         os.close(self._fd)
 
 
+async def _end(runtime: OciRuntime, id: str, bundle: Path) -> None:
+    await strays.end(bundle)
+    await runtime.delete(id)
+
+
 async def run_bundle(runtime: OciRuntime, id: str, bundle: Path, sink: OutputSink) -> int:
     """Makes the container of a bundle, runs it, deletes it; tells its exit code.
 
@@ -70,8 +77,9 @@ async def run_bundle(runtime: OciRuntime, id: str, bundle: Path, sink: OutputSin
         try:
             await pidfd.ended()
         except BaseException:
-            await asyncio.shield(runtime.delete(id))
+            # The runtime first: while it works it may yet make what `delete` would not see.
             child.kill()
+            await to_the_end(_end(runtime, id, bundle))
             raise
         finally:
             pidfd.close()

@@ -13,11 +13,14 @@ import uuid
 from pathlib import Path
 
 from argosy.errors import Unavailable
+from argosyd.runtime import strays
 from argosyd.runtime.cgroups import Cgroups
 from argosyd.runtime.oci import OciRuntime, last_error
 from argosyd.runtime.spawn import run
 
 CANDIDATES = ("crun", "runc")
+PROBE = "probe-"
+"""How the names of containers begin that only try a runtime."""
 
 
 def _key(path: str) -> str:
@@ -49,7 +52,7 @@ def _probe_spec(cgroup: str) -> dict[str, object]:
 
 async def _works(runtime: OciRuntime, run_dir: Path, cgroups: Cgroups) -> str:
     """Makes and deletes a container; the error, or "" when it works."""
-    id = f"probe-{uuid.uuid4().hex[:12]}"
+    id = f"{PROBE}{uuid.uuid4().hex[:12]}"
     bundle = run_dir / id
     try:
         for directory in ("proc", "dev", "sys"):
@@ -66,6 +69,7 @@ async def _works(runtime: OciRuntime, run_dir: Path, cgroups: Cgroups) -> str:
     except (OSError, TimeoutError) as error:
         return str(error) or "it did not answer within 30 s"
     finally:
+        await strays.end(bundle)
         await runtime.delete(id)
         await cgroups.remove(cgroups.path(id))
         shutil.rmtree(bundle, ignore_errors=True)

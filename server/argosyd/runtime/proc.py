@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -50,18 +49,6 @@ def living_monitors(run_dir: Path) -> dict[str, int]:
         if pid and is_monitor_of(pid, pidfile.parent):
             found[pidfile.parent.name] = pid
     return found
-
-
-def processes_of(run_dir: Path) -> Iterator[tuple[int, Path]]:
-    """Every conmon process (the short-lived parent too) whose bundle lies below `run_dir`, with its bundle."""
-    prefix = f"--bundle={run_dir}/"
-    for entry in os.scandir("/proc"):
-        if entry.name.isdigit():
-            arguments = cmdline(int(entry.name))
-            if arguments and os.path.basename(arguments[0]) == "conmon":
-                for argument in arguments:
-                    if argument.startswith(prefix):
-                        yield int(entry.name), Path(argument.removeprefix("--bundle="))
 
 
 class ProcessGone(Exception):
