@@ -14,6 +14,7 @@ from argosy.errors import Conflict, InvalidArgument, Unavailable
 from argosyd.containers import failure, inside
 from argosyd.containers.cell import Cell, Run
 from argosyd.containers.inside import Inside
+from argosyd.containers.logs.keeper import open_log, write_plan
 from argosyd.containers.logs.options import parse as parse_log_options
 from argosyd.containers.model import ContainerSpec
 from argosyd.containers.rooms import Shared
@@ -203,13 +204,22 @@ class Launcher:
             return str(directory)
         return ""
 
+    def _log(self, cell: Cell, bundle: Path) -> Log:
+        options, home = parse_log_options(cell.definition.spec.log), self._s.layout.home(cell.id)
+        if not options.keep:
+            return Log(None)
+        turn_over = 0
+        if options.segments:
+            turn_over = open_log(str(home), options.segment, options.segments)
+            write_plan(bundle, home, options.segments)
+        return Log(self._s.layout.log(cell.id), turn_over)
+
     async def _run(self, cell: Cell, bundle: Path, root: Path, config: dict[str, Any]) -> Run:
         s, spec = self._s, cell.definition.spec
         # A person may leave a terminal and come back to it.
         keep_stdin = spec.tty or not spec.stdin_once
         stdio = Stdio(tty=spec.tty, stdin=spec.open_stdin, keep_stdin=keep_stdin)
-        keep = parse_log_options(spec.log).keep
-        log = Log(s.layout.log(cell.id) if keep else None)
+        log = self._log(cell, bundle)
         try:
             made = await s.conmon_of(cell).create(cell.id, bundle, stdio, log)
             run = _open_run(bundle, made)

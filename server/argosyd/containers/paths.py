@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from argosyd.containers.logs.keeper import LOG
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -22,8 +24,8 @@ class Layout:
         return self.run_dir / "containers" / id
 
     def log(self, id: str) -> Path:
-        """The log that is written now; older ones have ".1", ".2"… after it."""
-        return self.home(id) / "container.log"
+        """The log that is written now; each of its files has a number after its name, the oldest the lowest."""
+        return self.home(id) / LOG
 
     def exec_bundle(self, id: str, exec_id: str) -> Path:
         """Where an exec's monitor has its files."""

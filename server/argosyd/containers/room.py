@@ -22,9 +22,9 @@ from argosyd.containers.health import HealthChecker
 from argosyd.containers.index import Index
 from argosyd.containers.lifecycle import Lifecycle
 from argosyd.containers.logs.format import Entry
-from argosyd.containers.logs.keeper import LogKeeper
 from argosyd.containers.logs.options import parse as parse_log_options
 from argosyd.containers.logs.reader import Query, read
+from argosyd.containers.logs.standby import LogKeeper
 from argosyd.containers.membership import Membership
 from argosyd.containers.observe import Observer
 from argosyd.containers.paths import Layout
@@ -63,6 +63,7 @@ class Containers:
         self.index = Index()
         self._tasks = TaskSet()
         self._components: dict[str, str] = {}
+        self._keeper: LogKeeper | None = None
         self.runtime: OciRuntime
         self.creator: Creator
         self.lifecycle: Lifecycle
@@ -113,8 +114,8 @@ class Containers:
         self.control = Control(shared, self.lifecycle)
         self.attacher = Attacher(shared, self.lifecycle)
         self.execs = Execs(shared)
-        keeper = LogKeeper(shared)
-        self.lifecycle.followers += [keeper, HealthChecker(shared, self.execs)]
+        self._keeper = LogKeeper(shared)
+        self.lifecycle.followers += [self._keeper, HealthChecker(shared, self.execs)]
         self.copier = Copier(Roots(shared))
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         self.observer = Observer(shared, memory)
@@ -122,11 +123,11 @@ class Containers:
         self.membership = Membership(shared)
         self.committer = Committer(shared)
         restorer = Restorer(shared, self.lifecycle, self.creator)
+        self._keeper.start()
         await restorer.restore()
         for cell in self.index:
             if cell.running:
                 self.execs.adopt(cell)
-        self._tasks.spawn(keeper.work(), "rotate logs")
         await restorer.apply_policies()
 
     async def _load_apparmor(self) -> None:
@@ -140,6 +141,8 @@ class Containers:
     async def close(self) -> None:
         """Lets go of everything; containers run on."""
         await self._tasks.close()
+        if self._keeper is not None:
+            self._keeper.close()
         await asyncio.to_thread(self._cgroups.remove_parent)
 
     def find(self, reference: str) -> Cell:

@@ -12,7 +12,10 @@ import socket
 from pathlib import Path
 
 STDOUT, STDERR = 2, 3
-_LARGEST_PACKET = 64 * 1024
+_LARGEST_PACKET = 16 * 1024
+"""conmon reads 8 KiB at a time."""
+_TOGETHER = 128 * 1024
+"""Bytes of packets that are here already and go on as one: a message costs more than what it carries."""
 _LARGEST_WRITE = 8 * 1024
 """conmon reads at most 32 KiB a packet; the rest of a larger one would be lost."""
 
@@ -22,6 +25,8 @@ class AttachSocket:
 
     def __init__(self, bundle: Path) -> None:
         self._bundle = bundle
+        self._held: bytes | None = None
+        """A packet of the other stream, which ended the last read."""
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
 
     def connect(self) -> None:
@@ -47,18 +52,32 @@ class AttachSocket:
             os.close(fd)
 
     async def read(self) -> tuple[int, bytes] | None:
-        """The next packet: stream and bytes. None when the process has ended and all was read."""
-        while True:
-            try:
-                packet = self._socket.recv(_LARGEST_PACKET)
-            except BlockingIOError:
-                await self._ready(to_write=False)
-                continue
-            except ConnectionError:
-                return None
-            if not packet:
-                return None
-            return packet[0], packet[1:]
+        """What comes next of one stream: which, and bytes, 144 KiB at most. None when the process has ended and all was
+        read."""
+        while (packet := self._take()) is None:
+            await self._ready(to_write=False)
+        if not packet:
+            return None
+        stream, parts, size = packet[0], [packet[1:]], len(packet)
+        while size < _TOGETHER and (packet := self._take()) is not None:
+            if not packet or packet[0] != stream:
+                self._held = packet
+                break
+            parts.append(packet[1:])
+            size += len(packet)
+        return stream, parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _take(self) -> bytes | None:
+        """A packet that is here; None when there is none yet, nothing at the end."""
+        packet, self._held = self._held, None
+        if packet is not None:
+            return packet
+        try:
+            return self._socket.recv(_LARGEST_PACKET)
+        except BlockingIOError:
+            return None
+        except ConnectionError:
+            return b""
 
     async def write(self, data: bytes) -> bool:
         """Sends standard input; False when nobody reads it any more."""

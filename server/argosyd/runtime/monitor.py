@@ -5,7 +5,7 @@ container or an error; an exec that is attached to first tells on `_OCI_ATTACHPI
 waits for a byte on `_OCI_STARTPIPE` before it runs. The bundle directory then holds
 
 - `attach`, a SOCK_SEQPACKET socket (see `attach_socket`),
-- `ctl`, a FIFO: "1 ROWS COLS" sets the size of the terminal, "2 0 0" opens the log file again,
+- `ctl`, a FIFO: "1 ROWS COLS" sets the size of the terminal,
 - `conmon.pid`, `container.pid`, and after the end `exit` (the code in text) and perhaps `oom`.
 """
 
@@ -27,9 +27,11 @@ _LONGEST_SOCKET_PATH = 107
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """Where the output goes. None: nowhere."""
+    """Where the output goes. None: nowhere. After `turn_over` bytes (0: never) the file is replaced by an empty one,
+    and so each time it is as long as it was first allowed to become."""
 
     path: Path | None
+    turn_over: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,8 @@ class Conmon:
             f"--persist-dir={bundle}", f"--socket-dir-path={self.scratch}",
             f"--log-path={f'k8s-file:{log.path}' if log.path else 'none'}",
         ]  # fmt: skip
+        if log.path and log.turn_over:
+            arguments.append(f"--log-size-max={log.turn_over}")
         arguments += [f"--runtime-arg={a}" for a in self.runtime.arguments]
         if stdio.tty:
             arguments.append("--terminal")
@@ -221,11 +225,6 @@ def control(bundle: Path, *words: int) -> bool:
 def resize(bundle: Path, rows: int, columns: int) -> bool:
     """Sets the size of the terminal (1 to 1000 each)."""
     return control(bundle, 1, min(max(rows, 1), 1000), min(max(columns, 1), 1000))
-
-
-def reopen_log(bundle: Path) -> bool:
-    """Makes the monitor start a new, empty log file at the log's path."""
-    return control(bundle, 2, 0, 0)
 
 
 def exit_code(bundle: Path) -> int | None:

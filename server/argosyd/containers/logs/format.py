@@ -10,6 +10,8 @@ from typing import NamedTuple
 from argosyd.units import Timestamp
 
 STDOUT, STDERR = 1, 2
+LONGEST = 16 * 1024
+"""No line is longer: conmon reads 8 KiB at a time. What is was not written by it."""
 
 
 class Entry(NamedTuple):
@@ -62,6 +64,8 @@ def _conmon_time(text: bytes) -> int:
 
 def parse_line(line: bytes) -> Entry | None:
     """One line of the file without its line end; None for what is no such line (cut off by a crash)."""
+    if len(line) > LONGEST:
+        return None
     moment, _, rest = line.partition(b" ")
     name, _, rest = rest.partition(b" ")
     tag, _, text = rest.partition(b" ")

@@ -1,4 +1,9 @@
-"""`--log-driver` and `--log-opt`."""
+"""`--log-driver` and `--log-opt`.
+
+`max-size` times `max-file` is a bound in bytes, and a hard one: conmon starts a new file before a line would make
+one too long. The files on disk are smaller and more than asked for (see `segment`), so that what is kept just after
+the oldest was given up is no less than Docker keeps: `max-size` times `max-file` less one.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +13,17 @@ from dataclasses import dataclass
 from argosy.errors import InvalidArgument
 from argosyd.containers.model import LogConfig
 
-_SIZE = re.compile(r"^(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?$", re.IGNORECASE)
+_SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,15})?)\s*([kmgt]?)i?b?", re.IGNORECASE)
 _UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
 DRIVERS = frozenset({"", "json-file", "local", "k8s-file", "none"})
 _IGNORED = frozenset({"compress", "labels", "labels-regex", "env", "env-regex", "tag", "mode", "max-buffer-size"})
+
+DEFAULT_SIZE = 20 * 1024**2
+DEFAULT_FILES = 5
+"""What bounds a container's log when nobody said anything: 100 MiB, as Docker's driver `local` has it."""
+_MOST_FILES = 1000
+_PIECE = 8192 + 64
+"""The longest entry: conmon reads 8 KiB at a time and puts time, stream and tag before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,30 +31,55 @@ class LogOptions:
     """`max_size` in bytes, 0 for no end; `max_files` counts the one being written."""
 
     keep: bool = True
-    max_size: int = 0
-    max_files: int = 1
+    max_size: int = DEFAULT_SIZE
+    max_files: int = DEFAULT_FILES
+
+    @property
+    def segments(self) -> int:
+        """How many files there may be at most; 0 for no end."""
+        if not self.keep or not self.max_size:
+            return 0
+        wanted = max(2 * self.max_files, 4)
+        return max(2, min(wanted, self.max_size * self.max_files // _PIECE))
+
+    @property
+    def segment(self) -> int:
+        """How long one file may be, in bytes; 0 for no end. All together are never longer than the bound, but that
+        a file holds one entry, however long that is."""
+        return max(1, self.max_size * self.max_files // self.segments) if self.segments else 0
 
 
 def parse(config: LogConfig) -> LogOptions:
-    """Reads them. InvalidArgument for drivers, options and values that are not known."""
+    """Reads them. InvalidArgument for drivers, options and values that are not known.
+
+    As in Docker, `max-size` alone means one such file, but for the driver `local`; -1 means no end.
+    """
     if config.driver not in DRIVERS:
         raise InvalidArgument(
             f"logger: no log driver named '{config.driver}' is registered", kind="log-driver", id=config.driver
         )
-    size, files = 0, 1
+    size, files = None, None
     for name, value in config.options.items():
-        if name == "max-size" and (match := _SIZE.match(value)):
-            size = int(float(match[1]) * _UNITS[match[2].lower()])
-        elif name == "max-size" and value == "-1":
+        if name == "max-size" and value == "-1":
             size = 0
-        elif name == "max-file" and value.isdecimal() and int(value) >= 1:
-            files = int(value)
+        elif name == "max-size" and (bytes_ := _size(value)):
+            size = bytes_
+        elif name == "max-file" and value.isascii() and value.isdecimal() and 1 <= int(value[:9]) <= _MOST_FILES:
+            files = int(value[:9])
         elif name in _IGNORED:
             continue
         else:
             raise InvalidArgument(
-                f"invalid log option {name}={value} for the {config.driver or 'json-file'} driver",
+                f"invalid log option {name}={value[:64]} for the {config.driver or 'json-file'} driver",
                 kind="log-opt",
                 id=name,
             )
-    return LogOptions(config.driver != "none", size, files)
+    if files is None:
+        files = DEFAULT_FILES if size is None or config.driver == "local" else 1
+    return LogOptions(config.driver != "none", DEFAULT_SIZE if size is None else size, files)
+
+
+def _size(value: str) -> int:
+    """A size in bytes; 0 when it is none."""
+    match = _SIZE.fullmatch(value)
+    return int(float(match[1]) * _UNITS[match[2].lower()]) if match else 0

@@ -1,20 +1,24 @@
-"""Reading logs: from the start, the last lines backwards, and on as they grow, over rotated files."""
+"""Reading logs: from the start, the last lines, and on as they grow, over files that were turned over.
+
+Whatever the log holds, a reader has one block of it in memory, and the event loop does none of the work.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from argosyd.containers.logs.format import STDERR, STDOUT, Entry, parse_line
+from argosyd.containers.logs.tape import Tape
 from argosyd.containers.logs.watch import Watch
 from argosyd.units import Timestamp
 
-_BLOCK = 256 * 1024
-_BATCH_BYTES = 128 * 1024
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,181 +33,111 @@ class Query:
     follow: bool = False
 
 
-def files(log: Path) -> list[Path]:
-    """The log's files, oldest first."""
-    rotated = []
-    for path in log.parent.glob(log.name + ".*"):
-        if path.suffix[1:].isdecimal():
-            rotated.append((int(path.suffix[1:]), path))
-    return [path for _, path in sorted(rotated, reverse=True)] + [log]
-
-
 def _wanted(entry: Entry, query: Query) -> bool:
     if not (query.stdout if entry.stream == STDOUT else query.stderr):
         return False
     return entry.time >= query.since and not (query.until and entry.time > query.until)
 
 
-def _chosen(entries: list[Entry], query: Query) -> list[Entry]:
+def _chosen(lines: Iterable[bytes], query: Query) -> tuple[list[Entry], bool]:
+    """The entries that are wanted, and whether all that follow are too new."""
+    entries = [entry for line in lines if (entry := parse_line(line)) is not None]
+    over = bool(query.until and entries and entries[-1].time > query.until)
     if query.stdout and query.stderr and not query.since and not query.until:
-        return entries
-    return [e for e in entries if _wanted(e, query)]
+        return entries, over
+    return [e for e in entries if _wanted(e, query)], over
 
 
-def _lines_backwards(fd: int, end: int) -> Iterator[tuple[int, bytes]]:
-    """The file's lines from the last to the first: where each begins, and the line."""
-    rest, position = b"", end
-    while position > 0:
-        size = min(_BLOCK, position)
-        position -= size
-        block = os.pread(fd, size, position) + rest
-        first, *lines = block.split(b"\n")
-        start = position + len(block)
-        for line in reversed(lines):
-            start -= len(line)
-            if line:
-                yield start, line
-            start -= 1
-        rest = first
-    if rest:
-        yield 0, rest
-
-
-def _last_lines(paths: list[Path], query: Query, count: int) -> list[Entry]:
-    """The last `count` whole lines that are wanted, oldest first; parts go with the line they belong to."""
-    found: list[Entry] = []
-    ends = 0
-    for path in reversed(paths):
-        try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            continue
-        try:
-            for _, line in _lines_backwards(fd, os.fstat(fd).st_size):
-                entry = parse_line(line)
-                if entry is None or not _wanted(entry, query):
-                    continue
-                if entry.data.endswith(b"\n") or not found:
-                    if ends == count:
-                        return found[::-1]
-                    ends += 1
-                found.append(entry)
-        finally:
-            os.close(fd)
-    return found[::-1]
-
-
-class _Follower:
-    """Reads the live file from a position on; notices when it was rotated."""
-
-    def __init__(self, log: Path) -> None:
-        self._log = log
-        self._fd = -1
-        self._rest = b""
-
-    def open(self) -> bool:
-        with contextlib.suppress(FileNotFoundError):
-            self._fd = os.open(self._log, os.O_RDONLY | os.O_CLOEXEC)
-        return self._fd >= 0
-
-    def seek(self, position: int) -> None:
-        os.lseek(self._fd, position, os.SEEK_SET)
-
-    def read(self) -> list[Entry] | None:
-        """Whole lines that were not read yet, at most a block of them; None when there is no more for now."""
-        if self._fd < 0 and not self.open():
-            return None
-        data = os.read(self._fd, _BLOCK)
-        if not data:
-            return self._next_file()
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        return [entry for line in lines if (entry := parse_line(line)) is not None]
-
-    def _next_file(self) -> list[Entry] | None:
-        """At the end of the file: when another one took its place, goes on there."""
-        try:
-            if os.stat(self._log).st_ino == os.fstat(self._fd).st_ino:
-                return None
-        except FileNotFoundError:
-            return None
-        os.close(self._fd)
-        self._fd, self._rest = -1, b""
-        return self.read()
-
-    def close(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-
-
-def _batches(entries: list[Entry]) -> Iterator[list[Entry]]:
-    batch: list[Entry] = []
-    size = 0
-    for entry in entries:
-        batch.append(entry)
-        size += len(entry.data)
-        if size >= _BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
-
-
-def _read_rotated(path: Path, query: Query) -> list[Entry]:
+def _open(log: Path, query: Query) -> Tape:
+    """The log as it is now, at the place where the reading begins."""
+    tape = Tape(log)
     try:
-        lines = path.read_bytes().split(b"\n")
-    except FileNotFoundError:
-        return []
-    return _chosen([e for line in lines if (e := parse_line(line)) is not None], query)
+        if query.tail is not None:
+            _seek_last(tape, query, query.tail)
+        elif query.since:
+            tape.skip(query.since)
+    except BaseException:
+        tape.close()
+        raise
+    return tape
+
+
+def _seek_last(tape: Tape, query: Query, count: int) -> None:
+    """Goes to where the last `count` lines that are wanted begin; parts go with the line they belong to."""
+    ends, begin = 0, None
+    for at, position, line in tape.backwards() if count else ():
+        entry = parse_line(line)
+        if entry is None or not _wanted(entry, query):
+            if entry is not None and entry.time < query.since:
+                break
+            continue
+        if begin is None or entry.data.endswith(b"\n"):
+            if ends == count:
+                break
+            ends += 1
+        begin = at, position
+    if begin is None:
+        tape.seek_end()
+    else:
+        tape.seek(*begin)
+
+
+async def _in_thread(work: Callable[[], T], discard: Callable[[T], None] | None = None) -> T:
+    """Does it in a thread, and when it is cancelled waits for that: nothing is closed under a thread that reads.
+    `discard` gets what nobody waits for any more."""
+    future = asyncio.get_running_loop().run_in_executor(None, work)
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        while not future.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([future])
+        if discard is not None and future.exception() is None:
+            discard(future.result())
+        raise
 
 
 async def read(log: Path, query: Query, ended: asyncio.Event | None = None) -> AsyncIterator[list[Entry]]:
-    """Entries in batches, oldest first. With `follow` it goes on until `ended` is set and all was read."""
-    follower = _Follower(log)
+    """Entries in batches, oldest first: those that are there now; with `follow` also what comes, until `ended` is set
+    and all was read, or `until` has passed."""
     watch = Watch(log.parent) if query.follow and log.parent.is_dir() else None
+    tape: Tape | None = None
     try:
-        paths = files(log)
-        follower.open()
-        if query.tail is not None:
-            size = os.fstat(follower._fd).st_size if follower._fd >= 0 else 0
-            entries = await asyncio.to_thread(_last_lines, paths, query, query.tail) if query.tail else []
-            for batch in _batches(entries):
-                yield batch
-            if follower._fd >= 0:
-                follower.seek(size)
-        else:
-            for path in paths[:-1]:
-                for batch in _batches(await asyncio.to_thread(_read_rotated, path, query)):
-                    yield batch
-        async for batch in _live(follower, query, watch, ended):
-            yield batch
+        tape = await _in_thread(lambda: _open(log, query), Tape.close)
+        reading = tape
+        last = watch is None
+
+        def batch() -> tuple[list[Entry], bool] | None:
+            lines = reading.lines()
+            return None if lines is None else _chosen(lines, query)
+
+        if watch is not None:
+            tape.follow()
+        while True:
+            found = await _in_thread(batch)
+            if found is not None:
+                entries, over = found
+                if entries:
+                    yield entries
+                if over:
+                    return
+            elif last or watch is None:
+                return
+            elif (ended is not None and ended.is_set()) or (query.until and time.time_ns() > query.until):
+                # What was written between the last read and the end.
+                last = True
+            else:
+                await watch.changed(ended, _left(query.until))
     finally:
-        follower.close()
+        if tape is not None:
+            tape.close()
         if watch is not None:
             watch.close()
 
 
-async def _live(
-    follower: _Follower, query: Query, watch: Watch | None, ended: asyncio.Event | None
-) -> AsyncIterator[list[Entry]]:
-    last = False
-    while True:
-        entries = follower.read()
-        if entries is not None:
-            for batch in _batches(_chosen(entries, query)):
-                yield batch
-            if entries and query.until and entries[-1].time > query.until:
-                return
-            # A long log must not hold the event loop.
-            await asyncio.sleep(0)
-            continue
-        if watch is None or last:
-            return
-        if ended is not None and ended.is_set():
-            # What was written between the last read and the end.
-            last = True
-            continue
-        await watch.changed(ended)
+def _left(until: Timestamp) -> float | None:
+    """Seconds until a moment; None when there is none."""
+    return max(0.0, (until - time.time_ns()) / 1e9) + 0.001 if until else None
 
 
-__all__ = ["STDERR", "STDOUT", "Entry", "Query", "files", "read"]
+__all__ = ["STDERR", "STDOUT", "Entry", "Query", "read"]

@@ -10,6 +10,8 @@ from pathlib import Path
 _IN_MODIFY, _IN_CREATE, _IN_MOVED_TO = 0x02, 0x100, 0x80
 _IN_NONBLOCK, _IN_CLOEXEC = os.O_NONBLOCK, os.O_CLOEXEC
 _LIBC = ctypes.CDLL(None, use_errno=True)
+_INTERVAL = 0.25
+"""Seconds between two looks where the kernel gives no more watches (fs.inotify.max_user_instances is 128)."""
 
 
 class Watch:
@@ -17,34 +19,36 @@ class Watch:
 
     def __init__(self, directory: Path) -> None:
         self._fd = _LIBC.inotify_init1(_IN_NONBLOCK | _IN_CLOEXEC)
-        if self._fd < 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number))
         mask = _IN_MODIFY | _IN_CREATE | _IN_MOVED_TO
-        if _LIBC.inotify_add_watch(self._fd, os.fsencode(directory), mask) < 0:
-            number = ctypes.get_errno()
+        if self._fd >= 0 and _LIBC.inotify_add_watch(self._fd, os.fsencode(directory), mask) < 0:
             os.close(self._fd)
-            raise OSError(number, os.strerror(number), str(directory))
+            self._fd = -1
 
-    async def changed(self, ended: asyncio.Event | None = None) -> None:
-        """Waits for a change since the last call, or for `ended`."""
+    async def changed(self, ended: asyncio.Event | None = None, timeout: float | None = None) -> None:
+        """Waits for a change since the last call, for `ended`, or for so many seconds."""
         loop = asyncio.get_running_loop()
         change = asyncio.Event()
-        loop.add_reader(self._fd, change.set)
+        if self._fd >= 0:
+            loop.add_reader(self._fd, change.set)
+        else:
+            timeout = _INTERVAL
         waits = [loop.create_task(change.wait())]
         if ended is not None:
             waits.append(loop.create_task(ended.wait()))
         try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            loop.remove_reader(self._fd)
             for task in waits:
                 task.cancel()
-            try:
-                os.read(self._fd, 64 * 1024)
-            except BlockingIOError:
-                pass
+            if self._fd >= 0:
+                loop.remove_reader(self._fd)
+                try:
+                    os.read(self._fd, 64 * 1024)
+                except BlockingIOError:
+                    pass
 
     def close(self) -> None:
         """Stops watching."""
-        os.close(self._fd)
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1

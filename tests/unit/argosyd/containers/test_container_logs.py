@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.harness.monitor import FakeMonitor, keeping
 
+from argosyd.containers.logs import watch
 from argosyd.containers.logs.format import STDERR, STDOUT, Entry, join, parse_line, parse_time
-from argosyd.containers.logs.options import LogOptions
+from argosyd.containers.logs.keeper import open_log
 from argosyd.containers.logs.reader import Query, read
-from argosyd.containers.logs.rotate import due, rotate
 from argosyd.units import Timestamp
 
 
@@ -67,9 +70,12 @@ def test_any_bytes_are_an_entry_or_none(data: bytes) -> None:
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
     path = tmp_path / "container.log"
-    (tmp_path / "container.log.2").write_bytes(line(1, "1") + line(2, "2"))
-    (tmp_path / "container.log.1").write_bytes(line(3, "3", "stderr") + line(4, "4", tag="P"))
+    (tmp_path / "container.log.9").write_bytes(line(1, "1") + line(2, "2"))
+    (tmp_path / "container.log.10").write_bytes(line(3, "3", "stderr") + line(4, "4", tag="P"))
     path.write_bytes(line(5, "5") + line(6, "6") + b"half a li")
+    # The file that is written has a number too.
+    os.link(path, tmp_path / "container.log.11")
+    (tmp_path / "container.log.tmp").write_bytes(b"")
     return path
 
 
@@ -88,6 +94,7 @@ async def test_everything_in_order(log: Path) -> None:
         (Query(stdout=False), ["3\n"]),
         (Query(stderr=False, tail=3), ["2\n", "4", "5\n", "6\n"]),
         (Query(since=Timestamp(5_000_000_001)), ["5\n", "6\n"]),
+        (Query(since=Timestamp(5_000_000_001), tail=9), ["5\n", "6\n"]),
         (Query(until=Timestamp(2_000_000_001)), ["1\n", "2\n"]),
         (Query(until=Timestamp(5_000_000_001), tail=1), ["4", "5\n"]),
     ],
@@ -99,62 +106,160 @@ async def test_parts_of_it(log: Path, query: Query, expected: list[str]) -> None
 async def test_a_container_without_a_log_has_none(tmp_path: Path) -> None:
     assert await texts(tmp_path / "container.log", Query()) == []
     assert await texts(tmp_path / "no" / "container.log", Query(tail=3)) == []
+    assert await texts(tmp_path / "no" / "container.log", Query(follow=True)) == []
 
 
-@given(st.lists(st.integers(0, 400_000), max_size=5), st.integers(0, 6))
-def test_backwards_over_blocks_equals_forwards(
-    tmp_path_factory: pytest.TempPathFactory, sizes: list[int], tail: int
+async def test_old_files_are_passed_over(log: Path) -> None:
+    os.utime(log.with_name("container.log.9"), ns=(0, 1))
+    assert await texts(log, Query(since=Timestamp(2))) == ["3\n", "4", "5\n", "6\n"]
+
+
+@given(st.lists(st.integers(0, 8192), max_size=90), st.integers(0, 95), st.sets(st.integers(0, 90), max_size=4))
+def test_backwards_over_blocks_and_files_equals_forwards(
+    tmp_path_factory: pytest.TempPathFactory, sizes: list[int], tail: int, cuts: set[int]
 ) -> None:
     path = tmp_path_factory.mktemp("log") / "container.log"
-    path.write_bytes(b"".join(line(n, "x" * size) for n, size in enumerate(sizes)))
+    lines = [line(n, "x" * size) for n, size in enumerate(sizes)]
+    begin = 0
+    for number, end in enumerate(sorted(cuts), 1):
+        path.with_name(f"container.log.{number}").write_bytes(b"".join(lines[begin:end]))
+        begin = max(begin, min(end, len(lines)))
+    path.write_bytes(b"".join(lines[begin:]))
 
     async def both() -> tuple[list[str], list[str]]:
         return await texts(path, Query()), await texts(path, Query(tail=tail))
 
     whole, last = asyncio.run(both())
+    assert [len(text) - 1 for text in whole] == sizes
     assert last == (whole[-tail:] if tail else [])
+
+
+@given(st.lists(st.sampled_from([line(1, "a"), b"x" * 20_000, b"\n", b"y" * 300_000, line(2, "b")]), max_size=12))
+def test_what_no_monitor_wrote_is_passed_over_in_bounded_memory(
+    tmp_path_factory: pytest.TempPathFactory, pieces: list[bytes]
+) -> None:
+    path = tmp_path_factory.mktemp("log") / "container.log"
+    path.write_bytes(b"".join(pieces))
+    whole = b"".join(pieces).split(b"\n")[:-1]
+    expected = [e.data.decode() for part in whole if (e := parse_line(part)) is not None]
+
+    async def both() -> tuple[list[str], list[str]]:
+        return await texts(path, Query()), await texts(path, Query(tail=100))
+
+    forwards, backwards = asyncio.run(both())
+    assert forwards == expected
+    assert backwards == expected
+
+
+class Following:
+    """A reader that follows, and what it has seen."""
+
+    def __init__(self, log: Path, query: Query) -> None:
+        self.ended = asyncio.Event()
+        self.seen: list[str] = []
+        self.task = asyncio.get_running_loop().create_task(self._follow(log, query))
+
+    async def _follow(self, log: Path, query: Query) -> None:
+        async for batch in read(log, query, self.ended):
+            self.seen.extend(e.data.decode() for e in batch)
+
+    async def until(self, count: int) -> None:
+        async with asyncio.timeout(10):
+            while len(self.seen) < count:
+                await asyncio.sleep(0)
+
+    async def end(self) -> list[str]:
+        self.ended.set()
+        await asyncio.wait_for(self.task, 10)
+        return self.seen
+
+
+def entry(number: int) -> bytes:
+    return line(number, str(number))
 
 
 async def test_following_goes_on_in_the_next_file(tmp_path: Path) -> None:
     path = tmp_path / "container.log"
     path.write_bytes(line(1, "1") + b"1970-01-01T00:00:02")
-    ended = asyncio.Event()
-    seen: list[str] = []
-
-    async def follow() -> None:
-        async for batch in read(path, Query(follow=True), ended):
-            seen.extend(e.data.decode() for e in batch)
-
-    async def until(count: int) -> None:
-        async with asyncio.timeout(10):
-            while len(seen) < count:
-                await asyncio.sleep(0)
-
-    task = asyncio.get_running_loop().create_task(follow())
-    await until(1)
+    following = Following(path, Query(follow=True))
+    await following.until(1)
     with path.open("ab") as file:
         file.write(b".0Z stdout F 2\n")
-    await until(2)
-    os.link(path, tmp_path / "container.log.1")
-    (tmp_path / "new").write_bytes(line(3, "3"))
-    os.rename(tmp_path / "new", path)
-    await until(3)
+    await following.until(2)
+    monitor = FakeMonitor(path, 1 << 20, counted=0)
+    monitor.turn_over()
+    monitor.write(line(3, "3"))
+    await following.until(3)
+    monitor.write(line(4, "4"))
+    assert await following.end() == ["1\n", "2\n", "3\n", "4\n"]
+    monitor.close()
+
+
+@pytest.mark.parametrize("tail", [None, 1])
+@pytest.mark.parametrize("at_once", [1, 3, 10])
+async def test_following_misses_no_file_and_reads_none_twice(tmp_path: Path, tail: int | None, at_once: int) -> None:
+    path = tmp_path / "container.log"
+    with keeping() as keeper:
+        monitor = FakeMonitor(path, open_log(str(tmp_path), 100, 80))
+        keeper.add(str(tmp_path), 80)
+        await asyncio.to_thread(monitor.write, entry(0))
+        following = Following(path, Query(follow=True, tail=tail))
+        await following.until(1)
+        for begin in range(1, 61, at_once):
+            for number in range(begin, begin + at_once):
+                await asyncio.to_thread(monitor.write, entry(number))
+            await following.until(begin + at_once)
+        monitor.close()
+    assert monitor.turns > 25
+    assert [int(text) for text in await following.end()] == list(range(61))
+
+
+async def test_what_is_written_meanwhile_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "container.log"
+    path.write_bytes(b"".join(line(n, "x" * 8000) for n in range(50)))
+    reading = read(path, Query())
+    count = len(await anext(reading))
     with path.open("ab") as file:
-        file.write(line(4, "4"))
-    ended.set()
-    await asyncio.wait_for(task, 10)
-    assert seen == ["1\n", "2\n", "3\n", "4\n"]
+        file.write(line(50, "late"))
+    monitor = FakeMonitor(path, 1, counted=0)
+    monitor.write(line(51, "later"))
+    monitor.close()
+    count += sum([len(batch) async for batch in reading])
+    assert count == 50
 
 
-def test_rotation_keeps_so_many_files(tmp_path: Path) -> None:
-    log, options = tmp_path / "container.log", LogOptions(max_size=10, max_files=3)
-    assert not due(log, options)
-    for number in range(5):
-        log.write_bytes(b"%010d" % number)
-        assert due(log, options)
-        # Nobody listens in this directory, so the file itself stays; the links are what is looked at.
-        assert rotate(log, tmp_path, options) is False
-        log.unlink()
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["container.log.1", "container.log.2"]
-    assert (tmp_path / "container.log.1").read_bytes() == b"0000000004"
-    assert not due(tmp_path / "x", LogOptions())
+async def test_following_ends_at_a_moment(tmp_path: Path) -> None:
+    path = tmp_path / "container.log"
+    path.write_bytes(line(1, "1"))
+    soon = Timestamp(time.time_ns() + 50_000_000)
+    async with asyncio.timeout(10):
+        assert await texts(path, Query(follow=True, until=soon)) == ["1\n"]
+
+
+async def test_a_reader_that_goes_away_leaves_nothing_open(tmp_path: Path) -> None:
+    path = tmp_path / "container.log"
+    path.write_bytes(line(1, "1"))
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(20):
+        following = Following(path, Query(follow=True))
+        following.task.cancel()
+        await asyncio.gather(following.task, return_exceptions=True)
+        following = Following(path, Query(follow=True))
+        await following.until(1)
+        following.task.cancel()
+        await asyncio.gather(following.task, return_exceptions=True)
+    assert len(os.listdir("/proc/self/fd")) <= before + 1
+
+
+async def test_where_no_watch_is_to_be_had_the_reader_looks_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "_LIBC", SimpleNamespace(inotify_init1=lambda flags: -1))
+    path = tmp_path / "container.log"
+    path.write_bytes(line(1, "1"))
+    following = Following(path, Query(follow=True))
+    await following.until(1)
+    with path.open("ab") as file:
+        file.write(line(2, "2"))
+    await following.until(2)
+    await following.end()
