@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
@@ -25,6 +25,13 @@ M = TypeVar("M", bound=Message)
 # What the type stubs leave out.
 _aio: Any = grpc.aio
 _EOF = _aio.EOF
+
+# A daemon that says nothing for so long is asked for a sign of life, and given up without one (milliseconds).
+_KEEPALIVE = (
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.http2.max_pings_without_data", 0),
+)
 
 
 class AioDuplex:
@@ -74,7 +81,7 @@ class AioChannel:
             target = f"unix:{self.address.path}"
         else:
             target = f"{self.address.host}:{self.address.port}"
-        self._channel = _channel(target, identity)
+        self._channel = _channel(target, identity, () if self.address.scheme == "unix" else _KEEPALIVE)
 
     async def unary(self, path: str, request: Message, reply: type[M], timeout: float | None = None) -> M:
         """One request, one reply."""
@@ -195,13 +202,13 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     writer.close()
 
 
-def _channel(target: str, identity: Identity | None) -> grpc.aio.Channel:
+def _channel(target: str, identity: Identity | None, options: Sequence[tuple[str, int]]) -> grpc.aio.Channel:
     if identity is None:
-        return grpc.aio.insecure_channel(target)
+        return grpc.aio.insecure_channel(target, options)
     credentials = grpc.ssl_channel_credentials(
         Path(identity.ca).read_bytes(), Path(identity.key).read_bytes(), Path(identity.cert).read_bytes()
     )
-    return grpc.aio.secure_channel(target, credentials)
+    return grpc.aio.secure_channel(target, credentials, options)
 
 
 def _serialize(message: Message) -> bytes:

@@ -6,10 +6,15 @@ commands that cannot afford to import asyncio.
 
 from __future__ import annotations
 
+from time import monotonic
+
+from google.protobuf.message import DecodeError
+
 from argosy import errors
 from argosy.transport.address import parse_address
 from argosy.transport.dial import dial
-from argosy.transport.wire import Wire
+from argosy.transport.replay import Replay
+from argosy.transport.wire import Keepalive, Wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,19 +23,23 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
+    from argosy.transport.call import Call
     from argosy.transport.tls import Identity
-    from argosy.transport.wire import Call
 
     T = TypeVar("T")
     M = TypeVar("M", bound=Message)
 
 
+# Over a unix socket the kernel tells when the daemon is gone. Over ssh somebody may have to type a password first.
+_KEEPALIVE = {"tcp": Keepalive(), "ssh": Keepalive(first=150.0)}
+
+
 class Duplex:
     """An open call with requests and replies in any order. Its `call` has `fileno`, `ready` and `pump`."""
 
-    def __init__(self, call: Call, reply: type[Any]) -> None:
+    def __init__(self, call: Replay, reply: type[Any]) -> None:
         self.call = call
-        self._parse = reply.FromString
+        self._reply = reply
 
     async def send(self, request: Message) -> None:
         """Sends one request."""
@@ -43,7 +52,7 @@ class Duplex:
     async def receive(self) -> Any:
         """The next reply; None at the end."""
         data = self.call.receive()
-        return None if data is None else self._parse(data)
+        return None if data is None else parse(self._reply, data)
 
     def cancel(self) -> None:
         """Ends the call."""
@@ -70,7 +79,7 @@ class BlockingChannel:
         try:
             call.send(request.SerializeToString(), last=True)
             while (data := call.receive()) is not None:
-                yield reply.FromString(data)
+                yield parse(reply, data)
         finally:
             call.cancel()
 
@@ -98,10 +107,10 @@ class BlockingChannel:
                 while call.ready:
                     if (data := call.receive()) is None:
                         return
-                    yield reply.FromString(data)
+                    yield parse(reply, data)
             call.done_sending()
             while (data := call.receive()) is not None:
-                yield reply.FromString(data)
+                yield parse(reply, data)
         finally:
             call.cancel()
 
@@ -115,17 +124,22 @@ class BlockingChannel:
             wire.close()
         self._wires.clear()
 
-    def _open(self, path: str, timeout: float | None = None) -> Call:
+    def _open(self, path: str, timeout: float | None = None) -> Replay:
+        deadline = None if timeout is None else monotonic() + timeout
+        return Replay(lambda: self._begin(path, deadline))
+
+    def _begin(self, path: str, deadline: float | None) -> Call:
         self._wires = [wire for wire in self._wires if wire.usable]
         for wire in self._wires:
             # The daemon may have ended it meanwhile.
             if wire.idle and wire.refresh():
-                return wire.call(path, timeout)
+                return wire.call(path, deadline)
         address = self.address
         stream = dial(address, self._identity)
-        wire = Wire(stream, address.text, address.host or "localhost", self._identity is not None)
+        secure = self._identity is not None
+        wire = Wire(stream, address.text, address.host or "localhost", secure, _KEEPALIVE.get(address.scheme))
         self._wires.append(wire)
-        return wire.call(path, timeout)
+        return wire.call(path, deadline)
 
 
 def wait(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -167,10 +181,22 @@ async def _both(requests: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
             yield request
 
 
-def _only(call: Call, reply: type[M]) -> M:
+def _only(call: Replay, reply: type[M]) -> M:
     data = call.receive()
     if data is None:
         raise errors.Internal("the daemon answered a call with nothing")
     # The status comes after the reply, and may be an error.
-    call.receive()
-    return reply.FromString(data)
+    if call.receive() is not None:
+        call.cancel()
+        raise errors.Internal("the daemon answered a call with more than one reply")
+    return parse(reply, data)
+
+
+def parse(reply: type[M], data: bytes) -> M:
+    """One message. Internal when the bytes are none."""
+    try:
+        return reply.FromString(data)
+    except DecodeError:
+        raise errors.Internal(
+            f"the daemon sent something that is no {reply.DESCRIPTOR.name}: it is of another version, or no argosyd"
+        ) from None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from argosy.transport.header_error import HeaderError
+from argosy.transport.violation import CALM, HeaderError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +28,12 @@ STATIC = tuple((name, value.replace(",", ", ")) for name, _, value in (e.partiti
 """RFC 7541, appendix A; entry 0 here is index 1 there."""
 
 
+LARGEST = 1 << 16
+"""Bytes of the largest header list taken, counted as RFC 9113 has it (SETTINGS_MAX_HEADER_LIST_SIZE)."""
+
+_OVERHEAD = 32  # what RFC 9113 adds for each header
+
+
 def encode(headers: Iterable[tuple[str, str]]) -> bytes:
     """A header block of literals that nobody indexes."""
     out = bytearray()
@@ -40,19 +46,20 @@ def encode(headers: Iterable[tuple[str, str]]) -> bytes:
 
 
 def decode(block: bytes) -> list[tuple[str, bytes]]:
-    """Names and values in order. HeaderError when the block is malformed or refers to a dynamic entry."""
-    headers = []
-    at = 0
+    """Names and values in order. HeaderError when the block is malformed, refers to a dynamic entry or is too large."""
+    headers: list[tuple[str, bytes]] = []
+    at = total = 0
     while at < len(block):
         first = block[at]
+        if first & 0xE0 == 0x20:
+            size, at = _read_integer(block, at, 5)
+            if size or headers:
+                raise HeaderError("the peer enlarged a dynamic table that was never offered, or too late")
+            continue
         if first & 0x80:
             index, at = _read_integer(block, at, 7)
             name, text = _entry(index)
-            headers.append((name, text.encode()))
-        elif first & 0xE0 == 0x20:
-            size, at = _read_integer(block, at, 5)
-            if size:
-                raise HeaderError("the peer enlarged a dynamic table that was never offered")
+            value = text.encode()
         else:
             index, at = _read_integer(block, at, 6 if first & 0x40 else 4)
             if index:
@@ -61,7 +68,10 @@ def decode(block: bytes) -> list[tuple[str, bytes]]:
                 raw, at = _read_string(block, at)
                 name = raw.decode("latin-1")
             value, at = _read_string(block, at)
-            headers.append((name, value))
+        total += len(name) + len(value) + _OVERHEAD
+        if total > LARGEST:
+            raise HeaderError("headers that are too large", CALM)
+        headers.append((name, value))
     return headers
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import socket
 import subprocess
 
@@ -24,12 +25,13 @@ def dial(address: Address) -> socket.socket:
 
 def command(address: Address) -> list[str]:
     """The ssh command line for an address."""
-    line = ["ssh", "-o", "ConnectTimeout=30", "-T"]
+    line = ["ssh", "-o", "ConnectTimeout=30", "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=3", "-T"]
     if address.user:
         line += ["-l", address.user]
     if address.port:
         line += ["-p", str(address.port)]
     line += ["--", address.host, "argosy"]
     if address.path:
-        line += ["--host", f"unix://{address.path}"]
+        # The far shell reads the line anew.
+        line += ["--host", shlex.quote(f"unix://{address.path}")]
     return [*line, "system", "dial-stdio"]

@@ -26,12 +26,26 @@ def dial(address: Address, identity: Identity | None) -> ssl.SSLSocket | socket.
     plain = socket.create_connection((address.host, address.port), _CONNECT_TIMEOUT)
     try:
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        _keep_alive(plain)
         stream = plain if identity is None else _wrap(plain, address, identity)
         stream.settimeout(None)
     except BaseException:
         plain.close()
         raise
     return stream
+
+
+def _keep_alive(plain: socket.socket) -> None:
+    """The kernel gives up a dead host within a minute, whether we wait for it or send to it (tcp(7))."""
+    plain.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (
+        ("TCP_KEEPIDLE", 30),
+        ("TCP_KEEPINTVL", 10),
+        ("TCP_KEEPCNT", 3),
+        ("TCP_USER_TIMEOUT", 60_000),
+    ):
+        if hasattr(socket, option):
+            plain.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
 def _wrap(plain: socket.socket, address: Address, identity: Identity) -> ssl.SSLSocket:

@@ -56,6 +56,8 @@ class ApiServer:
                 ("grpc.so_reuseport", 0),
                 ("grpc.keepalive_permit_without_calls", 1),
                 ("grpc.http2.min_ping_interval_without_data_ms", 5000),
+                # Clients far away ask for a sign of life while a log is quiet.
+                ("grpc.http2.min_recv_ping_interval_without_data_ms", 5000),
             ],
         )
         names = [reflection.SERVICE_NAME, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name]

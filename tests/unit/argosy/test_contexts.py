@@ -106,6 +106,6 @@ def test_wrong_addresses(text: str) -> None:
 
 def test_the_ssh_command_line() -> None:
     assert command(parse_address("ssh://me@h:2222/run/s")) == [
-        "ssh", "-o", "ConnectTimeout=30", "-T", "-l", "me", "-p", "2222", "--", "h",
+        "ssh", "-o", "ConnectTimeout=30", "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=3", "-T", "-l", "me", "-p", "2222", "--", "h",
         "argosy", "--host", "unix:///run/s", "system", "dial-stdio",
     ]  # fmt: skip

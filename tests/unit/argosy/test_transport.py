@@ -149,7 +149,8 @@ async def test_ssh(daemon: FakeDaemon, ssh: Path) -> None:
     channel = AioChannel(address)
     assert (await System(channel).version()).version == "far"
     await channel.close()
-    assert ssh.read_text().splitlines()[0].startswith("-o ConnectTimeout=30 -T -l me -- there argosy --host unix:///")
+    assert ssh.read_text().splitlines()[0].startswith("-o ConnectTimeout=30 -o ServerAlive")
+    assert " -T -l me -- there argosy --host unix:///" in ssh.read_text()
 
 
 def test_ssh_that_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -21,7 +21,8 @@ from argosy.client.images import Images
 from argosy.client.system import System
 from argosy.status import UNREACHABLE
 from argosy.transport.blocking import BlockingChannel, each, wait
-from argosy.transport.wire import LOST, Call, Wire
+from argosy.transport.call import Call
+from argosy.transport.wire import LOST, Wire
 from argosy.v1 import containers_pb2 as pb
 from argosy.v1 import images_pb2, system_pb2
 

@@ -123,7 +123,10 @@ class Session:
             poll.register(signals, select.POLLIN)
             if stdin and call.can_send:
                 poll.register(0, select.POLLIN)
-            ready = {fd for fd, _ in poll.poll()}
+            patience = call.patience()
+            ready = {fd for fd, _ in poll.poll(None if patience is None else patience * 1000 + 1)}
+            if not ready:
+                call.tick()
             if signals.fileno() in ready and (code := self._take_signals(duplex, signals.take())) is not None:
                 return code
             if call.fileno() in ready:
@@ -131,7 +134,7 @@ class Session:
             if 0 in ready and call.fileno() != 0:
                 stdin, detached = self._take_input(duplex)
                 if detached:
-                    self._engine.say("read escape sequence\r")
+                    self._engine.say("read escape sequence")
                     return 0
 
     def _take(self, reply: Any) -> int | None:

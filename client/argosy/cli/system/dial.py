@@ -13,6 +13,8 @@ from argosy.transport.dial import dial
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from argosy.cli.engine import Engine
 
 _CHUNK = 1 << 18
@@ -28,9 +30,13 @@ class DialStdio(Command):
         poll = select.poll()
         poll.register(0, select.POLLIN)
         poll.register(stream.fileno(), select.POLLIN)
+        # Bytes TLS has deciphered already, which no poll of the socket tells of.
+        deciphered: Callable[[], int] = getattr(stream, "pending", int)
         while True:
             for fd, _ in poll.poll():
                 data = os.read(0, _CHUNK) if fd == 0 else stream.recv(_CHUNK)
+                while fd and data and deciphered():
+                    data += stream.recv(_CHUNK)
                 if not data:
                     return 0
                 if fd == 0:
