@@ -28,6 +28,7 @@ $(BIN)/python: | $(VENV)/.system
 $(VENV)/.installed: pyproject.toml proto/generate.py $(shell find proto -name '*.proto') | $(BIN)/python
 	@echo "set-up: Python packages and stubs"
 	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --editable '.[dev]'
+	@sed -i '1{/ -S$$/!s/$$/ -S/}' $(BIN)/argosy
 	@touch $@
 
 $(VENV)/.node: tests/integration/node/package.json | $(BIN)/python

@@ -38,6 +38,8 @@ bash deploy/packages.sh "$needed"
 echo "installing argosy into $prefix"
 python3 -m venv "$prefix"
 "$prefix/bin/python" -m pip install --quiet --quiet --disable-pip-version-check .
+# The launcher says why.
+sed -i '1{/ -S$/!s/$/ -S/}' "$prefix/bin/argosy"
 # Byte code is made now, so that the first command is as fast as the second.
 "$prefix/bin/python" -m compileall -q "$prefix/lib" >/dev/null || true
 ln -sf "$prefix/bin/argosy" "$bin/argosy"

@@ -6,15 +6,17 @@ short command does.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from importlib import import_module
 from io import TextIOWrapper
 
 from argosy import _proto, errors
-from argosy.cli import tree
+from argosy.cli import interrupt, tree
 from argosy.cli.engine import Engine
 from argosy.cli.options import Command, HelpWanted, UsageError, arguments, flag, text
+from argosy.cli.output.plain import tell
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +37,17 @@ class Globals(Command):
 
 def main() -> None:
     """The entry point. Ends the process without the interpreter's own clean-up, which nothing here needs."""
+    try:
+        code = _main()
+    except KeyboardInterrupt:
+        code = interrupt.CODE
+    os._exit(code)
+
+
+def _main() -> int:
     _proto.prefer_core()
+    # An interrupt within a destructor is an interrupt, and no business of the person's.
+    sys.unraisablehook = lambda _: None
     for fd in (0, 1, 2):
         # One that is closed would be handed to the next socket, which would then be read as standard input.
         try:
@@ -53,45 +65,95 @@ def main() -> None:
     code = run(sys.argv[1:])
     try:
         sys.stdout.flush()
-        sys.stderr.flush()
     except BrokenPipeError:
-        code = 141
-    os._exit(code)
+        return 141
+    except OSError as e:
+        if not code:
+            return fail(e, 1)
+    return code
 
 
 def run(line: Sequence[str]) -> int:
     """Runs one command line; returns its exit code."""
-    if "_ARGOSY_COMPLETE" in os.environ:
-        return int(import_module("argosy.cli.typing_app").complete())
-    command: type[Command] | None = None
-    path: tuple[str, ...] = ()
+    found = _Found()
     try:
-        options = Globals(line)
-        if options.version:
-            sys.stdout.write(f"argosy version {import_module('argosy.version').version()}\n")
-            return 0
-        path, command, rest = tree.find(options.words)
-        if command is None:
-            return _help(path, rest)
-        parsed = command(rest)
-        return parsed.run(Engine(options.host, options.context))
-    except HelpWanted:
-        return _help(path, ["--help"])
+        return _perform(line, found)
     except UsageError as e:
-        hint = f"See '{' '.join(('argosy', *path))} --help'.\n" if e.see else ""
-        sys.stdout.flush()
-        sys.stderr.write(f"argosy: {e}\n{hint}")
+        _flush()
+        tell(f"argosy: {e}" + (f"\nSee '{' '.join(('argosy', *found.path))} --help'." if e.see else ""))
         return e.code
     except errors.ArgosyError as e:
-        sys.stdout.flush()
-        sys.stderr.write(f"argosy: {e}\n")
-        return exit_code(e, command.fails_with if command is not None else 1)
+        _flush()
+        tell(f"argosy: {e}")
+        return exit_code(e, found.fails_with)
     except BrokenPipeError:
         # Nobody reads any more; a C program would have died of SIGPIPE.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 141
     except KeyboardInterrupt:
-        return 130
+        return interrupt.CODE
+    except Exception as e:
+        _flush()
+        return fail(e, found.fails_with)
+
+
+class _Found:
+    """What is known of a line when an error ends it."""
+
+    path: tuple[str, ...] = ()
+    fails_with = 1
+
+
+def _perform(line: Sequence[str], found: _Found) -> int:
+    if "_ARGOSY_COMPLETE" in os.environ:
+        return int(import_module("argosy.cli.typing_app").complete())
+    try:
+        options = Globals(line)
+        if options.version:
+            sys.stdout.write(f"argosy version {import_module('argosy.version').version()}\n")
+            return 0
+        found.path, command, rest = tree.find(options.words)
+        if command is None:
+            return _help(found.path, rest)
+        found.fails_with = command.fails_with
+        parsed = command(rest)
+    except HelpWanted:
+        return _help(found.path, ["--help"])
+    with interrupt.Interruptible():
+        return parsed.run(Engine(options.host, options.context))
+
+
+def fail(error: Exception, code: int) -> int:
+    """Says in one line what the host refused, or what we did not foresee; returns `code`."""
+    if isinstance(error, OSError):
+        tell(f"argosy: {_refused(error)}")
+    elif isinstance(error, UnicodeError):
+        tell(f"argosy: that is no UTF-8 text: {error}")
+    else:
+        tell(f"argosy: internal error: {type(error).__name__}: {error}; ARGOSY_DEBUG=1 shows where")
+    if os.environ.get("ARGOSY_DEBUG"):
+        sys.excepthook(type(error), error, error.__traceback__)
+    return code
+
+
+def _refused(error: OSError) -> str:
+    what = (error.strerror or str(error)).lower()
+    if error.filename:
+        return f"{error.filename}: {what}"
+    if isinstance(error, FileNotFoundError):
+        # Only one call names no file: the one that asks where we are.
+        return "the working directory is gone: change to one that exists"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+        return f"write /dev/stdout: {what}"
+    return what
+
+
+def _flush() -> None:
+    """What was said before an error comes before it."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        pass
 
 
 def exit_code(error: errors.ArgosyError, usual: int) -> int:

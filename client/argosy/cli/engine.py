@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from argosy import contexts, errors
+from argosy.cli.output.plain import plain, tell
 from argosy.status import UNREACHABLE
 from argosy.transport.blocking import BlockingChannel
 
@@ -23,6 +24,7 @@ class Engine:
         self.host = host
         self.context = context
         self._channel: BlockingChannel | None = None
+        self._terminal: bool | None = None
 
     @property
     def channel(self) -> BlockingChannel:
@@ -32,14 +34,15 @@ class Engine:
         return self._channel
 
     def out(self, text: str) -> None:
-        """One line of data, to standard output."""
-        sys.stdout.write(text + "\n")
+        """One line of data, to standard output; as it is, unless a terminal would act on it."""
+        if self._terminal is None:
+            self._terminal = sys.stdout.isatty()
+        sys.stdout.write((plain(text) if self._terminal else text) + "\n")
 
     def say(self, text: str) -> None:
         """One line for the person, to standard error."""
         sys.stdout.flush()
-        sys.stderr.write(text + "\n")
-        sys.stderr.flush()
+        tell(text)
 
     def fail(self, error: BaseException) -> None:
         """Says one error."""

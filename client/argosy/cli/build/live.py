@@ -10,6 +10,7 @@ from rich.live import Live as RichLive
 from rich.text import Text
 
 from argosy.cli.build.show import Plain, title
+from argosy.cli.output.plain import plain
 from argosy.v1 import builds_pb2 as pb
 
 TYPE_CHECKING = False
@@ -64,14 +65,14 @@ class Live(Plain):
 
     def line(self, text: str) -> None:
         """One line above the live part."""
-        self._console.print(Text(text))
+        self._console.print(Text(plain(text)))
 
     def _draw(self) -> Group:
         # rich draws on a thread of its own: it sees copies.
         now = time.monotonic()
         lines = []
         for number, (name, since) in sorted(self._running.items()):
-            lines.append(Text(f" ⠿ {name} {now - since:.1f}s", no_wrap=True, overflow="ellipsis"))
+            lines.append(Text(f" ⠿ {plain(name)} {now - since:.1f}s", no_wrap=True, overflow="ellipsis"))
             for text in list(self._tails.get(number, ())):
-                lines.append(Text(f"   {text}", style="dim", no_wrap=True, overflow="ellipsis"))
+                lines.append(Text(f"   {plain(text)}", style="dim", no_wrap=True, overflow="ellipsis"))
         return Group(*lines)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
 
+from argosy.cli.output.plain import tell, tell_raw
 from argosy.v1 import builds_pb2 as pb
 
 TYPE_CHECKING = False
@@ -68,16 +68,19 @@ class Plain:
         if lines[-1]:
             self._partial[output.step] = lines[-1]
         for line in lines[:-1]:
-            self.line(f"#{output.step} {line.decode('utf-8', 'replace')}")
+            self._written(output.step, line)
 
     def line(self, text: str) -> None:
         """One line."""
-        sys.stderr.write(text + "\n")
-        sys.stderr.flush()
+        tell(text)
 
     def _flush(self, step: int) -> None:
         if rest := self._partial.pop(step, b""):
-            self.line(f"#{step} {rest.decode('utf-8', 'replace')}")
+            self._written(step, rest)
+
+    def _written(self, step: int, line: bytes) -> None:
+        """As it is: a step's colours are its own, like those of `logs`."""
+        tell_raw(f"#{step} ".encode() + line + b"\n")
 
 
 class Quiet(Plain):

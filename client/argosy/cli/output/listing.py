@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
+from argosy.cli.output.plain import plain
 from argosy.cli.output.tables import table
 
 TYPE_CHECKING = False
@@ -48,7 +49,9 @@ class Listing:
         names = _Headers(self.headers)
         header = render(template, names).split("\t")
         cells = [render(template, row).replace("\n", " ").split("\t") for row in rows]
-        engine.out(table(header, cells) if len(header) > 1 else "\n".join([header[0], *("".join(c) for c in cells)]))
+        engine.out(
+            table(header, cells) if len(header) > 1 else "\n".join([header[0], *(plain("".join(c)) for c in cells)])
+        )
 
 
 class _Headers(dict[str, "Any"]):

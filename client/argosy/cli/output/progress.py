@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
+from argosy.cli.output.plain import tell
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
@@ -60,5 +62,4 @@ class Lines(Silent):
         """A line, when it says something new."""
         if self._last.get(progress.id) != progress.status or not progress.id:
             self._last[progress.id] = progress.status
-            sys.stderr.write(f"{progress.id}: {progress.status}\n" if progress.id else f"{progress.status}\n")
-            sys.stderr.flush()
+            tell(f"{progress.id}: {progress.status}" if progress.id else progress.status)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from argosy.cli.output.plain import plain
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -9,7 +11,7 @@ if TYPE_CHECKING:
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Lines of a table, without the last line end."""
-    lines = [header, *rows]
+    lines = [header, *([plain(cell) for cell in row] for row in rows)]
     widths = [max(10, *(len(line[at]) + 3 for line in lines)) for at in range(len(header) - 1)]
     return "\n".join(
         "".join(cell.ljust(width) for cell, width in zip(line, widths, strict=False)) + line[-1] for line in lines
