@@ -13,12 +13,13 @@ import re
 import stat
 import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from argosy.errors import InvalidArgument
-from argosyd.build.source import CHUNK, Node
+from argosyd.build.source import CHUNK, Found, Node, Skip
 from argosyd.dockerfile.errors import Place, wrong
 from argosyd.dockerfile.limits import MAX_SIZE
 
@@ -27,7 +28,7 @@ _LONGEST_HEADER = 1 << 20
 _LONGEST_NAME = 4096
 """Characters of a name or a link: the kernel takes no longer ones (PATH_MAX)."""
 _MOST_ENTRIES = 1_000_000
-"""Files and directories of one context."""
+"""Files and directories of one context, those included that no entry tells of: they are all kept in memory."""
 _MOST_RECORDS = 1_000
 """Records of one pax header."""
 _MOST_GLOBAL = 64
@@ -69,6 +70,22 @@ def clean_name(name: str) -> str:
     if ".." in parts or "\0" in name:
         raise _unsafe(name, "its name climbs out of the context")
     return "/".join(parts)
+
+
+class _Place:
+    """One entry of the index, with those that lie in it when it is a directory."""
+
+    __slots__ = ("children", "digest", "node", "offset")
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.children: dict[str, _Place] = {}
+        self.offset = 0
+        self.digest = ""
+
+
+_IMPLIED = Node(stat.S_IFDIR | 0o755)
+"""A directory that lies on the way to an entry and has none of its own."""
 
 
 @dataclass(slots=True)
@@ -131,10 +148,10 @@ class ContextTar:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: Any = open(path, "w+b", buffering=0)  # noqa: SIM115 (closed by `close`)
-        self._nodes: dict[str, Node] = {"": Node(stat.S_IFDIR | 0o755)}
-        self._children: dict[str, set[str]] = {"": set()}
-        self._offsets: dict[str, int] = {}
-        self._digests: dict[str, str] = {}
+        self._root = _Place(_IMPLIED)
+        self._entries = 0
+        # The directory that the last entry lies in: the next one mostly lies there too.
+        self._above: tuple[str, _Place] = ("", self._root)
         # The state of the reading: bytes of a header so far, bytes of content left, what to do with them.
         self._position = 0
         self._buffer = bytearray()
@@ -142,7 +159,7 @@ class ContextTar:
         self._left = 0
         self._tail = 0
         self._hash: Any = None
-        self._current = ""
+        self._current = self._root
         self._extension: bytes = b""
         self._extended: dict[str, str] = {}
         self._global: dict[str, str] = {}
@@ -202,7 +219,7 @@ class ContextTar:
             self._extension = b""
             self._extend(kind, data)
         elif self._hash is not None:
-            self._digests[self._current] = self._hash.hexdigest()
+            self._current.digest = self._hash.hexdigest()
             self._hash = None
 
     def _header(self, block: bytes) -> None:
@@ -243,7 +260,6 @@ class ContextTar:
     def _add(self, info: _Header, headers: dict[str, str]) -> None:
         name = headers.get("path", info.name)
         path = clean_name(name)
-        self._parents(path)
         if info.type == tarfile.LNKTYPE:
             self._hard_link(path, clean_name(headers.get("linkpath", info.linkname)))
             return
@@ -252,29 +268,11 @@ class ContextTar:
             raise _broken(f"an entry of unknown type {info.type!r}: {name[:100]!r}")
         if not path and kind != stat.S_IFDIR:
             raise _unsafe(name, "it would be the context's root")
-        link = headers.get("linkpath", info.linkname) if kind == stat.S_IFLNK else ""
-        if len(link) >= _LONGEST_NAME or "\0" in link:
-            raise _unsafe(name, "it links to what no path can name")
-        xattrs = {
-            k.removeprefix(_XATTR): v.encode("utf-8", "surrogateescape")
-            for k, v in headers.items()
-            if k.startswith(_XATTR)
-        }
-        mtime = headers.get("mtime", "")
-        self._count()
-        self._nodes[path] = Node(
-            # The files' owners on the client's machine mean nothing here: Docker makes them root's.
-            mode=kind | (info.mode & 0o7777), size=info.size, link=link,
-            mtime_ns=_nanoseconds(mtime) if mtime else info.mtime * 1_000_000_000,
-            rdev=info.rdev,
-            xattrs=xattrs,
-        )  # fmt: skip
-        if kind == stat.S_IFDIR:
-            self._children.setdefault(path, set())
-        elif kind == stat.S_IFREG:
-            self._offsets[path] = self._position
+        place = self._place(path, _entry_node(name, kind, info, headers))
+        if kind == stat.S_IFREG:
+            place.offset = self._position
             self._hash = hashlib.sha256()
-            self._current = path
+            self._current = place
             if info.size:
                 self._expect(info.size)
             else:
@@ -282,36 +280,63 @@ class ContextTar:
                 self._content_ends()
 
     def _count(self) -> None:
-        if len(self._nodes) >= _MOST_ENTRIES:
+        self._entries += 1
+        if self._entries > _MOST_ENTRIES:
             raise InvalidArgument(
                 f"the build context has more than {_MOST_ENTRIES} files: leave some out with a .dockerignore file",
                 kind="context", reason="TOO_LARGE",
             )  # fmt: skip
 
-    def _parents(self, path: str) -> None:
+    def _place(self, path: str, node: Node) -> _Place:
+        """Enters an entry. A directory that is told of again keeps what lies in it."""
+        if not path:
+            self._root.node = node
+            return self._root
+        above, _, name = path.rpartition("/")
+        parent = self._directory(path, above)
+        place = parent.children.get(name)
+        if place is None or not (node.is_dir and place.node.is_dir):
+            self._count()
+            if place is not None and place.node.is_dir:
+                # What was remembered may have been in it.
+                self._above = ("", self._root)
+            place = parent.children[name] = _Place(node)
+        place.node = node
+        return place
+
+    def _directory(self, path: str, above: str) -> _Place:
         """Makes directories on the way that no entry told of; refuses a way through a link or a file."""
-        while path:
-            parent, _, name = path.rpartition("/")
-            node = self._nodes.get(parent)
-            if node is None:
+        if above == self._above[0]:
+            return self._above[1]
+        place = self._root
+        for part in above.split("/") if above else ():
+            following = place.children.get(part)
+            if following is None:
                 self._count()
-                self._nodes[parent] = Node(stat.S_IFDIR | 0o755)
-                self._children[parent] = set()
-            elif not node.is_dir:
+                following = place.children[part] = _Place(_IMPLIED)
+            elif not following.node.is_dir:
                 raise _unsafe(path, "what stands on its way is no directory")
-            self._children[parent].add(name)
-            if node is not None:
-                return
-            path = parent
+            place = following
+        self._above = (above, place)
+        return place
 
     def _hard_link(self, path: str, target: str) -> None:
-        node = self._nodes.get(target)
-        if node is None or not node.is_file:
+        first = self._find(target)
+        if first is None or not first.node.is_file or not path:
             raise _unsafe(path, "it is a hard link to what is not in the context")
-        same = Node(node.mode, size=node.size, mtime_ns=node.mtime_ns, xattrs=node.xattrs, twin=node.twin or target)
-        self._nodes[path] = self._nodes[target] = same
-        self._offsets[path] = self._offsets[target]
-        self._digests[path] = self._digests[target]
+        node = first.node
+        if node.twin is None:
+            node = first.node = replace(node, twin=target)
+        place = self._place(path, node)
+        place.offset, place.digest = first.offset, first.digest
+
+    def _find(self, path: str) -> _Place | None:
+        place: _Place | None = self._root
+        for part in path.split("/") if path else ():
+            if place is None:
+                return None
+            place = place.children.get(part)
+        return place
 
     def finish(self) -> None:
         """Call at the end. InvalidArgument when it stops in the middle of an entry."""
@@ -322,15 +347,34 @@ class ContextTar:
 
     def lookup(self, path: str) -> Node | None:
         """See `Source`."""
-        return self._nodes.get(path)
+        place = self._find(path)
+        return place.node if place is not None else None
 
     def children(self, path: str) -> list[str]:
         """See `Source`."""
-        return sorted(self._children[path])
+        place = self._find(path)
+        return sorted(place.children) if place is not None else []
 
     def read(self, path: str) -> Iterator[bytes]:
         """See `Source`."""
-        at, left = self._offsets[path], self._nodes[path].size
+        place = self._find(path)
+        return self._content(place) if place is not None else iter(())
+
+    def walk(self, path: str, skip: Skip | None = None) -> Iterator[Found]:
+        """See `Source`."""
+        start = self._find(path)
+        pending = [("", start)] if start is not None else []
+        while pending:
+            below, place = pending.pop()
+            if below and skip is not None and skip(below):
+                continue
+            yield Found(below, place.node, partial(self._content, place), partial(_digest, place))
+            children = place.children
+            prefix = f"{below}/" if below else ""
+            pending.extend((prefix + name, children[name]) for name in sorted(children, reverse=True))
+
+    def _content(self, place: _Place) -> Iterator[bytes]:
+        at, left = place.offset, place.node.size
         while left:
             data = os.pread(self._file.fileno(), min(left, CHUNK), at)
             if not data:
@@ -339,26 +383,44 @@ class ContextTar:
             left -= len(data)
             yield data
 
-    def digest(self, path: str) -> str:
-        """See `Source`."""
-        return self._digests[path]
-
     def is_here(self, path: str) -> bool:
         """Whether a file has arrived as a whole."""
-        return self._clean(path) in self._digests
+        place = self._find(_clean(path))
+        return place is not None and bool(place.digest)
 
     def text(self, path: str) -> str:
         """A Dockerfile's text; it must be here. InvalidArgument (far too large). Blocking."""
-        clean = self._clean(path)
-        if self._nodes[clean].size > 4 * MAX_SIZE:
+        place = self._find(_clean(path))
+        assert place is not None
+        if place.node.size > 4 * MAX_SIZE:
             raise wrong(
                 Place(path, 1), f"the file is larger than {MAX_SIZE >> 10} KiB: this is no Dockerfile", "TOO_LARGE"
             )
-        return b"".join(self.read(clean)).decode("utf-8", "replace")
+        return b"".join(self._content(place)).decode("utf-8", "replace")
 
-    @staticmethod
-    def _clean(path: str) -> str:
-        return posixpath.normpath(path).lstrip("/")
+
+def _clean(path: str) -> str:
+    return posixpath.normpath(path).lstrip("/")
+
+
+def _digest(place: _Place) -> str:
+    return place.digest
+
+
+def _entry_node(name: str, kind: int, info: _Header, headers: dict[str, str]) -> Node:
+    link = headers.get("linkpath", info.linkname) if kind == stat.S_IFLNK else ""
+    if len(link) >= _LONGEST_NAME or "\0" in link:
+        raise _unsafe(name, "it links to what no path can name")
+    xattrs = {
+        k.removeprefix(_XATTR): v.encode("utf-8", "surrogateescape") for k, v in headers.items() if k.startswith(_XATTR)
+    }
+    mtime = headers.get("mtime", "")
+    return Node(
+        # The files' owners on the client's machine mean nothing here: Docker makes them root's.
+        mode=kind | (info.mode & 0o7777), size=info.size, link=link,
+        mtime_ns=_nanoseconds(mtime) if mtime else info.mtime * 1_000_000_000,
+        rdev=info.rdev, xattrs=xattrs,
+    )  # fmt: skip
 
 
 def _nanoseconds(text: str) -> int:

@@ -8,7 +8,7 @@ import posixpath
 import re
 import stat
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,9 @@ from urllib.parse import unquote, urlsplit
 
 from argosy.errors import DataLoss, InvalidArgument, NotFound, Unsupported
 from argosyd.build import patterns
-from argosyd.build.copy import Copier, empty_tree
-from argosyd.build.source import CHUNK, Node, Source, TreeSource, resolve, tree_digest
+from argosyd.build.copy import Copier
+from argosyd.build.scratch import throw_away
+from argosyd.build.source import CHUNK, Node, OneFile, Skip, Source, TreeSource, resolve, tree_digest
 from argosyd.containers.spec import users
 from argosyd.dockerfile.expand import expand_text
 from argosyd.dockerfile.limits import Budget
@@ -25,7 +26,7 @@ from argosyd.dockerfile.lines import Heredoc
 from argosyd.images.changes import checked_path
 from argosyd.images.compression import decompress
 from argosyd.images.unpack import unpack
-from argosyd.runtime.inroot import read_text_in_root
+from argosyd.trees.root import Root
 
 _ANY_URL = re.compile(r"(https?|ftp|git|ssh)://|git@", re.IGNORECASE)
 _URL = re.compile(r"https?://", re.IGNORECASE)
@@ -76,7 +77,7 @@ class Transfer:
     keep_owners: bool = False
 
     @property
-    def skip(self) -> Callable[[str, Node], bool] | None:
+    def skip(self) -> Skip | None:
         """What --exclude leaves out."""
         return self.excluder if self.excluder else None
 
@@ -175,11 +176,11 @@ def _item(source: Source, path: str, name: str) -> Item:
     return Item(source, real, name, node)
 
 
-def owner_of(chown: str, root: Path) -> tuple[int, int] | None:
+def owner_of(chown: str, root: Root) -> tuple[int, int] | None:
     """The ids that --chown means in an image. InvalidArgument."""
     if not chown:
         return None
-    user = users.resolve(chown, read_text_in_root(root, "/etc/passwd"), read_text_in_root(root, "/etc/group"))
+    user = users.resolve(chown, root.read_text("/etc/passwd"), root.read_text("/etc/group"))
     name, _, group = chown.partition(":")
     # A number alone is both, as Docker documents it.
     return user.uid, user.uid if name.isdecimal() and not group else user.gid
@@ -187,6 +188,11 @@ def owner_of(chown: str, root: Path) -> tuple[int, int] | None:
 
 def perform(transfer: Transfer, root: Path, scratch: Path) -> None:
     """Writes into a root that is mounted and that nobody else writes to. Conflict, DataLoss (archive). Blocking."""
+    with Root.at(root) as held:
+        _perform(transfer, held, scratch)
+
+
+def _perform(transfer: Transfer, root: Root, scratch: Path) -> None:
     owner = owner_of(transfer.chown, root)
     copier = Copier(
         root, owner if owner or transfer.keep_owners else (0, 0), transfer.mode, transfer.skip
@@ -216,29 +222,16 @@ def _join(directory: str, name: str) -> str:
     return f"{directory}/{name}" if directory else name
 
 
-class _Document:
-    """A here-document as a source with one file, `it`."""
-
-    what = "a here-document"
+class _Document(OneFile):
+    """A here-document."""
 
     def __init__(self, document: Heredoc) -> None:
         self._data = document.content.encode("utf-8", "surrogateescape")
-
-    def lookup(self, path: str) -> Node | None:
-        """See `Source`."""
-        return Node(stat.S_IFREG | 0o644, size=len(self._data)) if path == "it" else None
-
-    def children(self, path: str) -> list[str]:
-        """See `Source`."""
-        return []
+        super().__init__("a here-document", Node(stat.S_IFREG | 0o644, size=len(self._data)))
 
     def read(self, path: str) -> Iterator[bytes]:
         """See `Source`."""
         yield self._data
-
-    def digest(self, path: str) -> str:
-        """See `Source`."""
-        raise NotImplementedError("a here-document's content is part of the key itself")
 
 
 # -- archives ---------------------------------------------------------------------------------------------------
@@ -296,7 +289,8 @@ def _unpack(
         pieces = (p for p in _pieces(source, path, packing) if p)
         unpack(pieces, from_tree, layer=False)
         copier.make_directories(destination)
-        tree = TreeSource(from_tree, "an archive")
-        Copier(copier.root, owner, copier.mode, copier.skip).copy(tree, "", destination)
+        with Root.at(from_tree) as root:
+            tree = TreeSource(root, "an archive")
+            Copier(copier.root, owner, copier.mode, copier.skip).copy(tree, "", destination)
     finally:
-        empty_tree(from_tree)
+        throw_away(from_tree)

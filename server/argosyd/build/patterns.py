@@ -64,7 +64,7 @@ class Excluder:
             raise InvalidArgument(f"more than {_MOST} --exclude patterns: use a .dockerignore file", kind="pattern")
         self._patterns = [_glob(p.strip("/"), paths=True) for p in patterns]
 
-    def __call__(self, path: str, _: object = None) -> bool:
+    def __call__(self, path: str) -> bool:
         """Whether a path is left out."""
         return any(p.matches(path) for p in self._patterns)
 

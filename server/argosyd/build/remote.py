@@ -12,26 +12,17 @@ from pathlib import Path
 import aiohttp
 
 from argosy.errors import DataLoss, NotFound, Unavailable
-from argosyd.build.source import CHUNK, Node
+from argosyd.build.source import CHUNK, Node, OneFile
 
 _TIMEOUT = aiohttp.ClientTimeout(total=None, connect=30, sock_read=60)
 
 
-class Download:
-    """A `Source` with one file, `it`: what an URL led to. Its mode is 600, as Docker documents it."""
+class Download(OneFile):
+    """What an URL led to. Its mode is 600, as Docker documents it."""
 
     def __init__(self, url: str, path: Path, size: int, digest: str, mtime_ns: int) -> None:
-        self.what = url
+        super().__init__(url, Node(stat.S_IFREG | 0o600, size=size, mtime_ns=mtime_ns))
         self._path, self._digest = path, digest
-        self._node = Node(stat.S_IFREG | 0o600, size=size, mtime_ns=mtime_ns)
-
-    def lookup(self, path: str) -> Node | None:
-        """See `Source`."""
-        return self._node if path == "it" else None
-
-    def children(self, path: str) -> list[str]:
-        """See `Source`."""
-        return []
 
     def read(self, path: str) -> Iterator[bytes]:
         """See `Source`."""
@@ -39,8 +30,8 @@ class Download:
             while data := file.read(CHUNK):
                 yield data
 
-    def digest(self, path: str) -> str:
-        """See `Source`."""
+    def digest(self) -> str:
+        """See `OneFile`."""
         return self._digest
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
+import contextlib
 import json
-import os
 import posixpath
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -15,10 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from argosy.errors import Conflict, NotFound
+from argosyd.build import targets
+from argosyd.build.caches import Caches
 from argosyd.build.copy import Copier
 from argosyd.build.mounts import RunMount
-from argosyd.build.source import Source, TreeSource, resolve
+from argosyd.build.scratch import throw_away
+from argosyd.build.source import Source, resolve
 from argosyd.build.stubs import Stubs
+from argosyd.build.threads import in_thread
 from argosyd.containers.model import ContainerSpec
 from argosyd.containers.spec import users
 from argosyd.containers.spec.builder import Request, build
@@ -27,9 +29,9 @@ from argosyd.host import apparmor
 from argosyd.images.model import ImageConfig
 from argosyd.network.model import Attachment, AttachRequest, Networker
 from argosyd.runtime.cgroups import Cgroups
-from argosyd.runtime.inroot import read_text_in_root
 from argosyd.runtime.oci import OciRuntime, RuntimeFailed
 from argosyd.runtime.oneshot import run_bundle
+from argosyd.trees.root import Root
 from argosyd.volumes.model import MountType, ResolvedMount
 
 HOSTNAME = "argosy-build"
@@ -92,42 +94,6 @@ def network_id(build: str, mode: str) -> str:
     return f"build-{build}-{mode}"
 
 
-class Caches:
-    """Directories of `RUN --mount=type=cache`, by id, kept from build to build."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._locks: dict[str, asyncio.Lock] = {}
-        self._used: set[str] = set()
-
-    async def enter(self, mount: RunMount, stack: AsyncExitStack) -> Path:
-        """The directory; with sharing=locked alone, with private one that nobody else has, until the stack ends."""
-        name = hashlib.sha256(mount.id.encode()).hexdigest()[:32]
-        if mount.sharing == "locked":
-            await stack.enter_async_context(self._locks.setdefault(name, asyncio.Lock()))
-        elif mount.sharing == "private":
-            number = 0
-            while f"{name}-{number}" in self._used:
-                number += 1
-            name = f"{name}-{number}"
-            self._used.add(name)
-            stack.callback(self._used.discard, name)
-        path = self._root / name
-        if not path.exists():
-            path.mkdir(parents=True, mode=mount.mode)
-            path.chmod(mount.mode)
-            os.chown(path, mount.uid, mount.gid)
-        return path
-
-    def clear(self) -> int:
-        """Empties them all; tells bytes freed. Blocking."""
-        freed = 0
-        for directory, _, files in os.walk(self._root):
-            freed += sum(os.lstat(os.path.join(directory, f)).st_blocks * 512 for f in files)
-        shutil.rmtree(self._root, ignore_errors=True)
-        return freed
-
-
 class Runner:
     """Runs commands of one build."""
 
@@ -145,50 +111,61 @@ class Runner:
         self._count += 1
         id = f"build-{self._id}-{self._count}"
         bundle = self._tools.run_dir / "build" / id
-        bundle.mkdir(parents=True, mode=0o700)
+        bundle.mkdir(parents=True, mode=0o700)  # own: in the run directory
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._clean, id, bundle)
             attachment = await self._networks.attach(command.network)
-            mounts = [await self._mount(m, sources, f"{id}-{n}", stack) for n, m in enumerate(command.mounts)]
-            if command.script is not None:
-                mounts.append(_script(command.script, bundle))
-            config = self._config(id, command, root, attachment, tuple(mounts), bundle)
-            if config["process"].get("apparmorProfile") == apparmor.DEFAULT:
-                await asyncio.to_thread(apparmor.ensure_default)
-            (bundle / "config.json").write_text(json.dumps(config))
-            targets = [m["destination"] for m in config["mounts"]]
-            stubs = Stubs(root, [t for t in targets if _in_image(t, command)])
+            mounts = [await self._mount(m, sources, bundle, n, stack) for n, m in enumerate(command.mounts)]
+            tree = stack.enter_context(Root.at(root))
+            stubs = await in_thread(self._prepare, id, command, root, tree, attachment, mounts, bundle)
             try:
-                return await run_bundle(self._tools.runtime, id, bundle, sink)
+                code = await run_bundle(self._tools.runtime, id, bundle, sink)
             except RuntimeFailed as error:
                 raise Conflict(
                     f"cannot start {command.args[0]!r}: {error}", kind="step", reason="STEP_FAILED",
                     metadata={"exit_code": "127"},
                 ) from None  # fmt: skip
-            finally:
-                stubs.clean()
+            # Of a RUN that was cut off nothing is kept.
+            await in_thread(stubs.clean)
+            return code
 
     async def _clean(self, id: str, bundle: Path) -> None:
         await self._tools.cgroups.remove(self._tools.cgroups.path(id))
-        await asyncio.to_thread(shutil.rmtree, bundle, True)
+        await in_thread(throw_away, bundle)
+
+    def _prepare(
+        self, id: str, command: Command, root: Path, tree: Root, attachment: Attachment,
+        mounts: Sequence[ResolvedMount], bundle: Path,
+    ) -> Stubs:  # fmt: skip
+        """Writes the bundle and makes ready what it mounts on. Blocking."""
+        mounts = targets.settle(tree, mounts)
+        targets.make_working_dir(tree, command.config.working_dir or "/", mounts)
+        shown = mounts if command.script is None else [*mounts, _script(command.script, bundle)]
+        config = self._config(id, command, root, tree, attachment, tuple(shown), bundle)
+        if config["process"].get("apparmorProfile") == apparmor.DEFAULT:
+            apparmor.ensure_default()
+        (bundle / "config.json").write_text(json.dumps(config))  # own: the bundle
+        users_own = [m.target for m in mounts]
+        ends = [m["destination"] for m in config["mounts"]]
+        stubs = Stubs(tree, _canonical(tree, [e for e in ends if targets.in_image(e, users_own)]))
+        targets.make(tree, mounts)
+        return stubs
 
     def _config(
-        self, id: str, command: Command, root: Path, attachment: Attachment, mounts: tuple[ResolvedMount, ...],
-        bundle: Path,
+        self, id: str, command: Command, root: Path, tree: Root, attachment: Attachment,
+        mounts: tuple[ResolvedMount, ...], bundle: Path,
     ) -> dict[str, Any]:  # fmt: skip
         files = {"hosts": attachment.hosts, "hostname": HOSTNAME + "\n", "resolv.conf": attachment.resolv_conf}
         for name, content in files.items():
-            (bundle / name).write_text(content)
-            (bundle / name).chmod(0o644)
+            (bundle / name).write_text(content)  # own: the bundle
+            (bundle / name).chmod(0o644)  # own: the bundle
         # The bundle's own directory is closed to others; what is mounted out of it is not.
         mode = NETWORK_MODES[command.network]
         spec = ContainerSpec(
             image="", env=command.env, network_mode=mode, shm_size=command.shm_size,
             working_dir=command.config.working_dir or "/",
         )  # fmt: skip
-        user = users.resolve(
-            command.config.user, read_text_in_root(root, "/etc/passwd"), read_text_in_root(root, "/etc/group")
-        )
+        user = users.resolve(command.config.user, tree.read_text("/etc/passwd"), tree.read_text("/etc/group"))
         request = Request(
             id=id, spec=spec, image=command.config, args=command.args, rootfs=str(root),
             cgroup=self._tools.cgroups.path(id), user=user, hostname=HOSTNAME,
@@ -199,23 +176,25 @@ class Runner:
         return build(request, self._tools.host).spec
 
     async def _mount(
-        self, mount: RunMount, sources: Mapping[str, Source], name: str, stack: AsyncExitStack
+        self, mount: RunMount, sources: Mapping[str, Source], bundle: Path, number: int, stack: AsyncExitStack
     ) -> ResolvedMount:
         if mount.type == "tmpfs":
             return ResolvedMount(MountType.TMPFS, mount.target, tmpfs_size=mount.size)
         if mount.type == "cache":
-            path = await self._caches.enter(mount, stack)
-            if mount.source:
-                path = _inside(TreeSource(path, f"cache {mount.id}"), path, mount.source)
+            path = await self._caches.enter(mount, bundle / f"mount-{number}", stack)
             return ResolvedMount(MountType.BIND, mount.target, str(path), read_only=mount.read_only)
         source = sources[mount.source_name]
-        real = found_in(source, mount.source)
         # A copy: what is bound must not change under others, and the context is not unpacked at all.
-        copy = self._tools.data_dir / "build" / "tmp" / name
-        copy.mkdir(parents=True)
-        stack.callback(shutil.rmtree, copy, True)
-        await asyncio.to_thread(Copier(copy).copy, source, real, "it")
+        copy = self._tools.data_dir / "build" / "tmp" / f"{bundle.name}-{number}"
+        copy.mkdir(mode=0o700)  # own: in the scratch directory
+        stack.push_async_callback(in_thread, throw_away, copy)
+        await in_thread(_copy_out, source, mount.source, copy)
         return ResolvedMount(MountType.BIND, mount.target, str(copy / "it"), read_only=mount.read_only)
+
+
+def _copy_out(source: Source, path: str, target: Path) -> None:
+    with Root.at(target) as root:
+        Copier(root).copy(source, found_in(source, path), "it")
 
 
 def found_in(source: Source, path: str) -> str:
@@ -226,25 +205,23 @@ def found_in(source: Source, path: str) -> str:
     return real
 
 
-def _inside(source: Source, root: Path, path: str) -> Path:
-    return root / found_in(source, path)
+def _canonical(tree: Root, paths: Sequence[str]) -> list[str]:
+    """Where the runtime will mount; what it will refuse is left out."""
+    found = []
+    for path in paths:
+        with contextlib.suppress(OSError):
+            found.append(tree.canonical(path))
+    return found
 
 
 def _script(script: tuple[str, str], bundle: Path) -> ResolvedMount:
     name, content = script
     path = bundle / "script"
-    path.write_text(content)
-    path.chmod(0o755)
+    path.write_text(content)  # own: the bundle
+    path.chmod(0o755)  # own: the bundle
     return ResolvedMount(MountType.BIND, script_path(name), str(path), read_only=True)
 
 
 def script_path(name: str) -> str:
     """Where a here-document that is a program is seen."""
     return f"/dev/pipes/{posixpath.basename(name)}"
-
-
-def _in_image(destination: str, command: Command) -> bool:
-    """Whether a mount point lies in the image itself, not on something mounted before."""
-    clean = posixpath.normpath(destination)
-    above = {"/proc", "/dev", "/sys", *(m.target for m in command.mounts)} - {clean}
-    return not any(clean.startswith(a + "/") for a in above)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from pathlib import Path
 
 from argosy.errors import Conflict, InvalidArgument, NotFound
 from argosyd.build.cache import BuildCache, Entry
+from argosyd.build.caches import Caches
 from argosyd.build.context import ContextTar
 from argosyd.build.model import BuildOptions, BuildResult, BuildWarning, CacheRecord, EventSink
-from argosyd.build.run import NETWORK_MODES, Caches, Networks, Runner, Tools, network_id
+from argosyd.build.run import NETWORK_MODES, Networks, Runner, Tools, network_id
+from argosyd.build.scratch import throw_away
 from argosyd.build.source import resolve
 from argosyd.build.stage import Job, StageBuilder, StageResult
 from argosyd.build.stages import PREDEFINED_ARGS, Plan, plan
@@ -28,6 +30,7 @@ from argosyd.images.oci_config import chain_id
 from argosyd.images.service import ImageService
 from argosyd.runtime import strays
 from argosyd.snapshots.model import Snapshotter
+from argosyd.snapshots.mounts import mounted_below, unmount
 from argosyd.state.database import Database
 from argosyd.system import Pruned, Usage
 from argosyd.work import parsing
@@ -47,7 +50,7 @@ class Builds:
         self._database, self._events = database, events
         self._images, self._snapshots, self._cache, self._tools = images, snapshots, cache, tools
         self._scratch = tools.data_dir / "build" / "tmp"
-        self._caches = Caches(tools.data_dir / "build" / "caches")
+        self._caches = Caches(tools.data_dir / "build" / "caches", self._scratch)
         self._running = 0
 
     async def start(self) -> None:
@@ -58,14 +61,15 @@ class Builds:
         for name in [e.name for e in root.iterdir() if e.name.startswith("build-")] if root.exists() else ():
             await self._tools.runtime.delete(name)
             await self._tools.cgroups.remove(self._tools.cgroups.path(name))
-        await asyncio.to_thread(shutil.rmtree, self._tools.run_dir / "build", True)
+        await asyncio.to_thread(_clear_bundles, self._tools.run_dir / "build")
         await remove_temporary(self._snapshots, "build-")
         for id in ids:
             for mode in NETWORK_MODES.values():
                 await self._tools.network.detach(network_id(id, mode))
         await self._database.write(lambda c: c.execute("DELETE FROM builds"))
-        await asyncio.to_thread(shutil.rmtree, self._scratch, True)
-        self._scratch.mkdir(parents=True, mode=0o700)
+        await asyncio.to_thread(throw_away, self._scratch)
+        # What could not go stays in it, out of everybody's way, until the next start.
+        self._scratch.mkdir(parents=True, mode=0o700, exist_ok=True)  # own: the scratch directory
         await self._sweep()
 
     async def close(self) -> None:
@@ -216,7 +220,7 @@ class Builds:
         await self._sweep()
         await self._images.collect()
         if all and not keep_bytes:
-            freed += await asyncio.to_thread(self._caches.clear)
+            freed += await self._caches.clear()
         return Pruned([e.key[:12] for e in gone], freed)
 
     async def prune_flag(self, all: bool) -> Pruned:
@@ -257,6 +261,13 @@ class Builds:
 
 def _read(tar: ContextTar, path: str, name: str) -> Dockerfile:
     return parse(tar.text(path), name)
+
+
+def _clear_bundles(bundles: Path) -> None:
+    """Takes away the bundles of RUNs that a crash cut off, with what was mounted in them. Blocking."""
+    for point in mounted_below(bundles):
+        unmount(point)
+    throw_away(bundles)
 
 
 async def _stage(job: Job, number: int) -> None:

@@ -24,6 +24,7 @@ from argosyd.build.run import NETWORK_MODES, Command, Runner, found_in, script_p
 from argosyd.build.scope import Scope
 from argosyd.build.source import Source, TreeSource, tree_digest
 from argosyd.build.stages import Plan, Stage
+from argosyd.build.threads import in_thread
 from argosyd.build.workspace import Link, Workspace
 from argosyd.containers.spec.process import DEFAULT_PATH
 from argosyd.dockerfile.parser import Instruction, parse_trigger
@@ -32,6 +33,7 @@ from argosyd.images import reference
 from argosyd.images.changes import DEFAULT_SHELL
 from argosyd.images.model import Image, ImageConfig, ImageSource
 from argosyd.snapshots.model import Snapshotter
+from argosyd.trees.root import Root
 from argosyd.work import parsing
 
 LAST_OUTPUT = 2048
@@ -232,14 +234,9 @@ class StageBuilder:
         self._job.run += 1
         workspace = self._job.workspace
         name, root = await workspace.begin(self._link)
-        copier = Copier(root, files.owner_of(user, root))
-        real = copier.resolve(path)
-        if copier.is_dir(real):
-            link = await workspace.unchanged(name, self._link, key, step.instruction.original, step.done)
-        else:
-            copier.make_directories(real)
-            link = await workspace.finish(name, self._link, key, step.instruction.original, step.done)
-        self._take(step, link)
+        made = await in_thread(_make_working_dir, root, path, user)
+        end = workspace.finish if made else workspace.unchanged
+        self._take(step, await end(name, self._link, key, step.instruction.original, step.done))
 
     async def _copy(self, step: _Step) -> None:
         instruction = step.instruction
@@ -247,13 +244,13 @@ class StageBuilder:
             source = await self._open(instruction.flag("from") or "", stack)
             words = await parsing.run(self._scope.copy_words, instruction)
             downloads = await self._fetch(instruction, words[:-1], stack)
-            transfer = await asyncio.to_thread(self._transfer, instruction, words, source, downloads)
-            key = await asyncio.to_thread(_copy_key, self._link.key, transfer)
+            transfer = await in_thread(self._transfer, instruction, words, source, downloads)
+            key = await in_thread(_copy_key, self._link.key, transfer)
             if await self._cached(step, key):
                 return
             self._job.run += 1
             name, root = await self._job.workspace.begin(self._link)
-            await asyncio.to_thread(files.perform, transfer, root, self._job.scratch)
+            await in_thread(files.perform, transfer, root, self._job.scratch)
         link = await self._job.workspace.finish(name, self._link, key, instruction.original, step.done)
         self._take(step, link)
 
@@ -302,11 +299,11 @@ class StageBuilder:
             result = await asyncio.shield(self._job.results[number])
             await self._job.workspace.ensure(result.link)
             root = await stack.enter_async_context(self._job.snapshots.view(result.link.snapshot))
-            return TreeSource(root, f"stage {name}")
+            return TreeSource(stack.enter_context(Root.at(root)), f"stage {name}")
         image = await self._job.image(name)
         await self._job.images.ensure_unpacked(image)
         root = await stack.enter_async_context(self._job.snapshots.view(image.chain_id))
-        return TreeSource(root, f"image {name}")
+        return TreeSource(stack.enter_context(Root.at(root)), f"image {name}")
 
     # -- RUN ----------------------------------------------------------------------------------------------------
 
@@ -316,7 +313,7 @@ class StageBuilder:
             names = {m.source_name for m in command.mounts if m.type == "bind"}
             sources = {name: await self._open(name, stack) for name in sorted(names)}
             more = (self._job.options.network, *self._job.options.extra_hosts)
-            key = await asyncio.to_thread(_run_key, self._link.key, command, sources, more)
+            key = await in_thread(_run_key, self._link.key, command, sources, more)
             if await self._cached(step, key):
                 return
             self._job.run += 1
@@ -345,6 +342,17 @@ class StageBuilder:
             args, tuple(counted), scope.config, network, tuple(asked), script, options.shm_size,
         )  # fmt: skip
         return command, proxies
+
+
+def _make_working_dir(root: Path, path: str, user: str) -> bool:
+    """Whether there was none. Blocking."""
+    with Root.at(root) as held:
+        copier = Copier(held, files.owner_of(user, held))
+        real = copier.resolve(path)
+        if copier.is_dir(real):
+            return False
+        copier.make_directories(real)
+        return True
 
 
 def _arguments(instruction: Instruction, config: ImageConfig) -> tuple[tuple[str, ...], tuple[str, str] | None]:

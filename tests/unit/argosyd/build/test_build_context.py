@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from argosy.errors import InvalidArgument
 from argosyd.build import patterns
 from argosyd.build.context import ContextTar
-from argosyd.build.source import TreeSource, resolve, tree_digest, walk
+from argosyd.build.source import TreeSource, resolve, tree_digest
+from argosyd.trees.root import Root
 
 
 def make_tree(root: Path) -> None:
@@ -62,8 +63,8 @@ def test_a_tar_is_the_tree_it_was_made_of(tree: Path, context: ContextTar, forma
     for at in range(0, len(data), piece):
         context.feed(data[at : at + piece])
     context.finish()
-    disk = TreeSource(tree, "the tree")
-    assert [p for p, _ in walk(context, "")] == [p for p, _ in walk(disk, "")]
+    disk = TreeSource(Root.at(tree), "the tree")
+    assert [f.path for f in context.walk("")] == [f.path for f in disk.walk("")]
     assert tree_digest(context, "", owners=False) == tree_digest(disk, "", owners=False)
     assert b"".join(context.read("a/b/file")) == b"x" * 1500
     first, second = context.lookup("a/other.txt"), context.lookup("zhard")
@@ -75,7 +76,7 @@ def test_a_tar_is_the_tree_it_was_made_of(tree: Path, context: ContextTar, forma
 
 
 def test_links_stay_inside(tree: Path) -> None:
-    source = TreeSource(tree, "the tree")
+    source = TreeSource(Root.at(tree), "the tree")
     assert resolve(source, "link/file") == "a/b/file"
     assert resolve(source, "up") == "a/other.txt"
     assert resolve(source, "absolute") == "a/b/file"
@@ -86,7 +87,7 @@ def test_links_stay_inside(tree: Path) -> None:
 
 def test_the_digest_knows_what_counts(tree: Path) -> None:
     def digest() -> str:
-        return tree_digest(TreeSource(tree, "the tree"), "a")
+        return tree_digest(TreeSource(Root.at(tree), "the tree"), "a")
 
     first = digest()
     os.utime(tree / "a" / "other.txt", (1, 1))
@@ -114,7 +115,7 @@ def test_the_digest_knows_what_counts(tree: Path) -> None:
     ],
 )  # fmt: skip
 def test_wildcards(tree: Path, pattern: str, want: list[str] | None) -> None:
-    found = patterns.matches(TreeSource(tree, "the tree"), pattern)
+    found = patterns.matches(TreeSource(Root.at(tree), "the tree"), pattern)
     assert found == (sorted(os.listdir(tree)) if want is None else want)
 
 

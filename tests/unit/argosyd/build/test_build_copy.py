@@ -14,6 +14,7 @@ from argosyd.build.copy import Copier
 from argosyd.build.patterns import Excluder
 from argosyd.build.source import TreeSource
 from argosyd.build.stubs import Stubs
+from argosyd.trees.root import Root
 
 
 @pytest.fixture
@@ -40,8 +41,16 @@ def root(tmp_path: Path) -> Path:
     return path
 
 
+def into(root: Path, *more: object) -> Copier:
+    return Copier(Root.at(root), *more)  # type: ignore[arg-type]
+
+
+def tree(path: Path) -> TreeSource:
+    return TreeSource(Root.at(path), "x")
+
+
 def test_everything_is_kept(source: Path, root: Path) -> None:
-    Copier(root).copy(TreeSource(source, "x"), "dir", "new/place")
+    into(root).copy(tree(source), "dir", "new/place")
     copied = root / "new" / "place"
     # The directory itself is not copied, its content is.
     assert stat.S_IMODE(copied.stat().st_mode) == stat.S_IMODE((root / "new").stat().st_mode) == 0o755
@@ -57,7 +66,7 @@ def test_everything_is_kept(source: Path, root: Path) -> None:
 def test_a_directory_that_is_there_keeps_its_attributes(source: Path, root: Path) -> None:
     (root / "there").mkdir(mode=0o700)
     (root / "there" / "sub").mkdir(mode=0o700)
-    Copier(root, (1, 2), 0o640, Excluder(["*.md"])).copy(TreeSource(source, "x"), "dir", "there")
+    into(root, (1, 2), 0o640, Excluder(["*.md"])).copy(tree(source), "dir", "there")
     assert stat.S_IMODE((root / "there").stat().st_mode) == 0o700
     assert (root / "there" / "sub").stat().st_uid == 1
     file = (root / "there" / "sub" / "file").stat()
@@ -71,22 +80,22 @@ def test_links_to_directories_in_the_image_are_followed_inside(source: Path, roo
     (root / os.fspath(outside).lstrip("/")).mkdir(parents=True)
     (root / "sub").symlink_to(outside)
     (root / "file").symlink_to(outside / "file")
-    copier = Copier(root)
-    copier.copy(TreeSource(source, "x"), "dir", "")
+    copier = into(root)
+    copier.copy(tree(source), "dir", "")
     assert list(outside.iterdir()) == []
     assert (root / os.fspath(outside).lstrip("/") / "file").read_text() == "content"
-    copier.copy(TreeSource(source, "x"), "dir/sub/file", copier.resolve("file"))
+    copier.copy(tree(source), "dir/sub/file", copier.resolve("file"))
     assert list(outside.iterdir()) == []
 
 
 def test_what_does_not_fit(source: Path, root: Path) -> None:
     (root / "file").touch()
     (root / "sub" / "file").mkdir(parents=True)
-    copier = Copier(root)
+    copier = into(root)
     with pytest.raises(Conflict, match="non-directory: /file"):
-        copier.copy(TreeSource(source, "x"), "dir", "file")
+        copier.copy(tree(source), "dir", "file")
     with pytest.raises(Conflict, match="over the directory"):
-        copier.copy(TreeSource(source, "x"), "dir/sub/file", "sub/file")
+        copier.copy(tree(source), "dir/sub/file", "sub/file")
     (root / "a").symlink_to("b")
     (root / "b").symlink_to("a")
     with pytest.raises(InvalidArgument, match="levels of symbolic links"):
@@ -94,7 +103,7 @@ def test_what_does_not_fit(source: Path, root: Path) -> None:
 
 
 def found(source: Path, *words: str) -> files.Transfer:
-    return files.find("COPY", TreeSource(source, "the source"), words, (), {}, "\\")
+    return files.find("COPY", tree(source), words, (), {}, "\\")
 
 
 def test_a_source_that_is_not_there(source: Path) -> None:
@@ -110,7 +119,7 @@ def test_a_source_that_is_not_there(source: Path) -> None:
 
 def test_the_facts_of_a_copy_name_all_that_counts(source: Path) -> None:
     def facts(*words: str, **more: object) -> list[str]:
-        return list(files.find("COPY", TreeSource(source, "x"), words, (), {}, "\\", **more).facts())
+        return list(files.find("COPY", tree(source), words, (), {}, "\\", **more).facts())
 
     base = facts("dir", "/a")
     assert base == facts("dir", "/a")
@@ -129,7 +138,7 @@ def test_stubs_are_taken_away_and_nothing_else(root: Path) -> None:
     (root / "etc").mkdir()
     os.utime(root / "etc", ns=(1, 2))
     (root / "proc").mkdir()
-    stubs = Stubs(root, ["/etc/hosts", "/etc/resolv.conf", "/proc", "/a/b/c", "/used/here"])
+    stubs = Stubs(Root.at(root), ["/etc/hosts", "/etc/resolv.conf", "/proc", "/a/b/c", "/used/here"])
     for name in ("etc/hosts", "etc/resolv.conf"):
         (root / name).touch()
     (root / "etc" / "resolv.conf").write_text("the RUN's own")
