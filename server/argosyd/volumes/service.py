@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import posixpath
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from argosy.errors import AlreadyExists, ArgosyError, Conflict, InvalidArgument, NotFound
@@ -18,14 +17,11 @@ from argosyd.events import EventBus
 from argosyd.state.database import Database
 from argosyd.system import Pruned, PruneFilters, Usage
 from argosyd.units import Timestamp
-from argosyd.volumes import filters, local
+from argosyd.volumes import filters, local, requests
 from argosyd.volumes.model import Mount, MountType, ResolvedMount, Volume
 from argosyd.volumes.store import Entry, State, VolumeStore
 
 log = logging.getLogger(__name__)
-
-RECURSIONS = ("", "enabled", "disabled", "writable", "readonly")
-PROPAGATIONS = ("", "private", "rprivate", "shared", "rshared", "slave", "rslave")
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,13 +216,13 @@ class Volumes:
         rootfs: AbstractAsyncContextManager[Path],
     ) -> tuple[ResolvedMount, ...]:
         """See `VolumeSource.resolve`."""
-        wanted = [_checked(m) for m in mounts]
+        wanted = [requests.checked(m) for m in mounts]
         targets = [m.target for m in wanted]
         if double := next((t for t in targets if targets.count(t) > 1), None):
             raise InvalidArgument(f"Duplicate mount point: {double}", kind="mount", id=double, reason="DUPLICATE_MOUNT")
         wanted += [
             Mount(MountType.VOLUME, target)
-            for target in dict.fromkeys(_clean(v) for v in image_volumes)
+            for target in dict.fromkeys(requests.clean(v) for v in image_volumes)
             if target not in targets
         ]
         try:
@@ -242,7 +238,7 @@ class Volumes:
         to_fill: list[tuple[Entry, str]] = []
         for mount in wanted:
             if mount.type is not MountType.VOLUME:
-                resolved.append(await asyncio.to_thread(_resolve_plain, mount))
+                resolved.append(await asyncio.to_thread(requests.resolve_plain, mount))
                 continue
             entry = await self._create(
                 mount.source, mount.volume_driver, mount.volume_labels, mount.volume_options,
@@ -312,79 +308,3 @@ class Volumes:
                 except (OSError, ArgosyError) as error:
                     # The container must go all the same; `start` or `prune` takes what stays.
                     log.warning("volume %s could not be cleaned up: %s", name, error)
-
-
-def _clean(target: str) -> str:
-    return posixpath.normpath("/" + target.lstrip("/"))
-
-
-def _checked(mount: Mount) -> Mount:
-    """The mount with a clean target. InvalidArgument."""
-    if not mount.target.startswith("/"):
-        raise InvalidArgument(
-            f"invalid mount path: '{mount.target}' mount path must be absolute", kind="mount", id=mount.target
-        )
-    target = _clean(mount.target)
-    if target == "/":
-        raise InvalidArgument("invalid specification: destination can't be '/'", kind="mount", id=target)
-    if mount.propagation not in PROPAGATIONS:
-        raise InvalidArgument(
-            f"invalid propagation mode {mount.propagation!r}: use one of {', '.join(PROPAGATIONS[1:])}",
-            kind="mount",
-            id=target,
-        )
-    _check_recursion(mount, target)
-    return replace(mount, target=target)
-
-
-def _check_recursion(mount: Mount, target: str) -> None:
-    """As Docker's client has it, for every client. InvalidArgument."""
-    mode = mount.recursive
-    problem = ""
-    if mode not in RECURSIONS:
-        problem = f"invalid bind-recursive {mode!r}: use one of {', '.join(RECURSIONS[1:])}"
-    elif mode and mount.type is not MountType.BIND:
-        problem = f"bind-recursive is for bind mounts, and this is a {mount.type.value}"
-    elif mode in ("writable", "readonly") and not mount.read_only:
-        problem = f"bind-recursive={mode} needs readonly as well"
-    elif mode == "readonly" and mount.propagation not in ("", "rprivate"):
-        problem = "bind-recursive=readonly needs bind-propagation=rprivate"
-    if problem:
-        raise InvalidArgument(f"mount {target}: {problem}", kind="mount", id=target, reason="INVALID_MOUNT")
-
-
-def _resolve_plain(mount: Mount) -> ResolvedMount:
-    """A bind or tmpfs mount."""
-    if mount.type is MountType.BIND:
-        if not mount.source.startswith("/"):
-            raise InvalidArgument(
-                f"invalid mount path: '{mount.source}': the source of a bind mount must be an absolute path",
-                kind="mount",
-                id=mount.source,
-            )
-        _require_source(mount)
-    return ResolvedMount(
-        mount.type, mount.target, mount.source if mount.type is MountType.BIND else "",
-        read_only=mount.read_only, propagation=mount.propagation,
-        tmpfs_size=mount.tmpfs_size, tmpfs_mode=mount.tmpfs_mode, recursive=mount.recursive,
-    )  # fmt: skip
-
-
-def _require_source(mount: Mount) -> None:
-    source = Path(mount.source)
-    if source.exists():
-        return
-    if mount.create_source and not source.is_symlink():
-        try:
-            source.mkdir(parents=True, mode=0o755)
-            return
-        except OSError as error:
-            raise InvalidArgument(
-                f"error while creating mount source path '{source}': {error.strerror}", kind="mount", id=mount.source
-            ) from None
-    raise NotFound(
-        f'invalid mount config for type "bind": bind source path does not exist: {source}',
-        kind="mount",
-        id=mount.source,
-        reason="BIND_SOURCE_MISSING",
-    )
