@@ -186,7 +186,7 @@ class Engine:
         archiver = Archiver(images, events, config.data_dir / "scratch")
         images_api = ImagesServicer(images, Importer(images, events), archiver)
         self._serve("Images", lambda s: images_pb2_grpc.add_ImagesServicer_to_server(images_api, s))
-        volumes = Volumes(config.data_dir / "volumes", database, events)
+        volumes = Volumes(config.data_dir / "volumes", database, events, leftovers=self._leftovers)
         await self._open(volumes)
         volumes_api = VolumesServicer(volumes)
         self._serve("Volumes", lambda s: volumes_pb2_grpc.add_VolumesServicer_to_server(volumes_api, s))

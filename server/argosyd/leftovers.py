@@ -7,7 +7,6 @@ tried again at the next start and by `system prune`.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 from argosyd.system import Usage
 from argosyd.trees.root import Root
 from argosyd.trees.usage import measure
+from argosyd.work import measuring
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class Leftovers:
         """What they take, for `system df`; None when there is nothing."""
         if not self._entries:
             return None
-        sizes = [await asyncio.to_thread(_size, path) for path in self._entries]
+        sizes = [await measuring.run(_size, path) for path in self._entries]
         return Usage("Set Aside", len(sizes), 0, sum(sizes), sum(sizes))
 
 

@@ -105,3 +105,5 @@ class Workers:
 
 parsing = Workers("reading foreign text", 2, 60.0)
 """For parsers: short by their limits, so two threads are plenty."""
+measuring = Workers("measuring files", 2, 3600.0)
+"""For trees on the engine's own disk, which answers, but may have very many files."""

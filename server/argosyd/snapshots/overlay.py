@@ -22,6 +22,7 @@ from argosyd.snapshots import disk, mapped, mounts
 from argosyd.snapshots.model import Change, SnapshotUsage
 from argosyd.state.database import Database
 from argosyd.userns.ids import MountMap
+from argosyd.work import measuring
 
 COMMITTED, ACTIVE, MAKING, REMOVING = "committed", "active", "making", "removing"
 
@@ -206,7 +207,7 @@ class OverlaySnapshotter:
             mounts.mount_overlay(place, layers)
             yield place
         finally:
-            await asyncio.shield(asyncio.to_thread(disk.unmount_and_remove, place))
+            await to_the_end(asyncio.to_thread(disk.unmount_and_remove, place))
 
     # -- active -------------------------------------------------------------------------------------------------
 
@@ -330,7 +331,7 @@ class OverlaySnapshotter:
 
     async def usage(self, key: str) -> SnapshotUsage:
         """See `Snapshotter.usage`."""
-        return await asyncio.to_thread(disk.usage, self._directory(self._get(key)) / "fs")
+        return await measuring.run(disk.usage, self._directory(self._get(key)) / "fs")
 
     # -- removal ------------------------------------------------------------------------------------------------
 

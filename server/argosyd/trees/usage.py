@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from argosyd.trees.walk import Entry, walk
+from argosyd.work import checkpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ def measure(top: int, *, same_mount: bool = False) -> TreeUsage:
     seen: set[tuple[int, int]] = set()
     disk = content = entries = 0
     for entry in _unless_moved(walk(top, ordered=False, same_mount=same_mount)):
+        checkpoint()
         info = entry.info
         if info.st_nlink > 1 and not entry.is_dir:
             key = (info.st_dev, info.st_ino)

@@ -5,20 +5,26 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import shutil
-import stat
+import secrets
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
 from argosy.errors import InvalidArgument, ResourceExhausted, Unavailable
-from argosyd.runtime.inroot import open_in_root
-from argosyd.runtime.spawn import Child, run
+from argosyd.runtime.spawn import run
 from argosyd.snapshots import mounts
+from argosyd.trees.copy import copy_tree
+from argosyd.trees.remove import empty, remove
+from argosyd.trees.root import Root
+from argosyd.trees.usage import measure
+from argosyd.work import checkpoint
 
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 OPTIONS = ("type", "device", "o")
 MOUNT_TIMEOUT = 60.0
 """Seconds for a file system of a volume to be mounted; a server on the network may not answer."""
+_ASIDE = ".aside-"
+"""No volume is called so."""
 
 
 def check_name(name: str) -> None:
@@ -65,20 +71,28 @@ class LocalDriver:
         return self._root / name / "_data"
 
     def create(self, name: str) -> None:
-        """Makes an empty volume; again and again is fine."""
+        """Makes an empty volume. OSError; FileExistsError when something is in its place."""
         path = self.path(name)
-        path.parent.mkdir(mode=0o701, exist_ok=True)
-        path.mkdir(mode=0o755, exist_ok=True)
+        path.parent.mkdir(mode=0o701)
+        path.mkdir(mode=0o755)
         path.chmod(0o755)
 
     async def remove(self, name: str) -> None:
-        """Unmounts and deletes; nothing when there is nothing."""
+        """Unmounts and deletes; nothing when there is nothing. OSError when something of it stays."""
         await self.unmount(name)
-        await asyncio.to_thread(_delete, self._root / name)
+        await asyncio.to_thread(remove, self._root / name)
+
+    def set_aside(self, name: str) -> Path:
+        """Gives what is left of a volume a place that no volume has, so that the name is free. OSError."""
+        if name.startswith(_ASIDE):
+            return self._root / name
+        place = self._root / f"{_ASIDE}{secrets.token_hex(8)}"
+        (self._root / name).rename(place)
+        return place
 
     def names(self) -> set[str]:
         """What lies on the disk."""
-        return {entry.name for entry in os.scandir(self._root)}
+        return set(os.listdir(self._root))
 
     def mounted(self, name: str) -> bool:
         """Whether a file system is mounted on a volume."""
@@ -107,67 +121,56 @@ class LocalDriver:
         if self.mounted(name):
             await asyncio.to_thread(mounts.unmount, self.path(name))
 
+    # What follows blocks, and holds the tree for itself: it goes on for a while when its caller is cancelled.
+
     def empty(self, name: str) -> bool:
         """Whether nothing lies in a volume."""
-        with os.scandir(self.path(name)) as entries:
-            return all(entry.name == "lost+found" for entry in entries)
+        fd = _open(self.path(name))
+        try:
+            with os.scandir(fd) as entries:
+                return all(entry.name == "lost+found" for entry in entries)
+        finally:
+            os.close(fd)
 
-    def clear(self, name: str) -> None:
-        """Throws away all that lies in a volume."""
-        for entry in os.scandir(self.path(name)):
-            if entry.is_dir(follow_symlinks=False):
-                shutil.rmtree(entry.path)
-            else:
-                os.unlink(entry.path)
+    def clear(self, name: str, writing: threading.Lock) -> None:
+        """Throws away all that lies in a volume, once nobody who holds `writing` does so any more. OSError."""
+        with writing:
+            fd = _open(self.path(name))
+            try:
+                empty(fd)
+            finally:
+                os.close(fd)
 
-    async def fill(self, name: str, root: Path, target: str) -> None:
+    def fill(self, name: str, root: Path, target: str, writing: threading.Lock) -> None:
         """Copies the directory `target` of an image's root: owners, modes, times, xattrs, links, devices.
 
         Nothing when the image has no directory there. `target` is looked up inside `root`, never outside.
+        ResourceExhausted with what the kernel said.
         """
         try:
-            source = open_in_root(root, target, os.O_PATH | os.O_DIRECTORY)
+            with Root.at(root) as image:
+                source = image.directory(target)
         except OSError:
             return
-        try:
-            if not stat.S_ISDIR(os.fstat(source).st_mode):
-                return
-            # "/." makes the copy take the directory's own owner and mode too.
-            arguments = ("cp", "-a", "--reflink=auto", "-T", "--", f"/proc/self/fd/{source}/.", str(self.path(name)))
-            result = await Child(arguments, pass_fds=(source,)).wait()
-        finally:
-            os.close(source)
-        if result.code != 0:
-            problem = " ".join(result.output.split())[:500]
-            raise ResourceExhausted(
-                f"cannot copy the image's {target} into volume {name}: {problem}", kind="volume", id=name
-            )
+        with writing, source:
+            # Whoever wanted it may be gone already, and be waiting to clear what there is.
+            checkpoint()
+            with Root.at(self.path(name)) as volume:
+                try:
+                    copy_tree(source.fd, volume.fd)
+                except OSError as error:
+                    raise ResourceExhausted(
+                        f"cannot copy the image's {target} into volume {name}: {error.strerror}", kind="volume", id=name
+                    ) from None
 
     def size(self, name: str) -> int:
-        """Bytes on disk."""
-        seen: set[tuple[int, int]] = set()
-        total = 0
-        pending = [os.fspath(self.path(name))]
-        while pending:
-            try:
-                entries = list(os.scandir(pending.pop()))
-            except FileNotFoundError:
-                continue
-            for entry in entries:
-                try:
-                    info = entry.stat(follow_symlinks=False)
-                except FileNotFoundError:
-                    continue
-                if (info.st_dev, info.st_ino) not in seen:
-                    seen.add((info.st_dev, info.st_ino))
-                    total += info.st_blocks * 512
-                if stat.S_ISDIR(info.st_mode):
-                    pending.append(entry.path)
-        return total
+        """Bytes on disk; 0 when it is gone."""
+        try:
+            with Root.at(self.path(name)) as top:
+                return measure(top.fd, same_mount=True).disk
+        except FileNotFoundError:
+            return 0
 
 
-def _delete(directory: Path) -> None:
-    try:
-        shutil.rmtree(directory)
-    except FileNotFoundError:
-        pass
+def _open(path: Path) -> int:
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -5,28 +5,35 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from argosy.errors import AlreadyExists, ArgosyError, Conflict, InvalidArgument, NotFound
+from argosy.errors import AlreadyExists, ArgosyError, Conflict, InvalidArgument, NotFound, TimedOut
 from argosyd.cancel import to_the_end
 from argosyd.events import EventBus
+from argosyd.leftovers import Leftovers
 from argosyd.state.database import Database
 from argosyd.system import Pruned, PruneFilters, Usage
 from argosyd.units import Timestamp
 from argosyd.volumes import filters, local, requests
 from argosyd.volumes.model import Mount, MountType, ResolvedMount, Volume
 from argosyd.volumes.store import Entry, State, VolumeStore
+from argosyd.work import Workers, measuring
 
 log = logging.getLogger(__name__)
+
+looking = Workers("looking into a volume", 8, 30.0)
+"""A volume's file system may be a server's that does not answer."""
+copying = Workers("copying into a volume", 4, 3600.0)
 
 
 @dataclass(frozen=True, slots=True)
 class VolumeView:
-    """A volume and who has it. `size` in bytes, -1 when not asked for."""
+    """A volume and who has it. `size` in bytes, -1 when not asked for or not known."""
 
     volume: Volume
     containers: tuple[str, ...]
@@ -37,8 +44,10 @@ class Volumes:
     """See `VolumeSource`; besides it, what `argosy volume` asks for."""
 
     def __init__(
-        self, root: Path, database: Database, events: EventBus, clock: Callable[[], int] = time.time_ns
-    ) -> None:
+        self, root: Path, database: Database, events: EventBus, clock: Callable[[], int] = time.time_ns,
+        leftovers: Leftovers | None = None,
+    ) -> None:  # fmt: skip
+        self._leftovers = leftovers or Leftovers()
         self._driver = local.LocalDriver(root)
         self._store = VolumeStore(database)
         self._events = events
@@ -52,13 +61,29 @@ class Volumes:
         for entry in self._store:
             name = entry.volume.name
             if entry.state in (State.MAKING, State.REMOVING):
-                await self._driver.remove(name)
-                await self._store.delete(entry)
+                try:
+                    await self._discard(entry)
+                except (OSError, ArgosyError) as error:
+                    log.error("volume %s is removed, but what is left of it stays in the way: %s", name, error)
             elif entry.state is State.FILLING:
-                await self._undo_fill(entry)
+                await self._undo_fill(entry, threading.Lock())
         known = {entry.volume.name for entry in self._store}
         for name in self._driver.names() - known:
+            await self._remove_unknown(name)
+
+    async def _remove_unknown(self, name: str) -> None:
+        try:
+            await self._remove_files("a former volume", name)
+        except (OSError, ArgosyError) as error:
+            log.error("cannot remove the former volume %s: %s", name, error)
+
+    async def _remove_files(self, what: str, name: str) -> None:
+        """Deletes what a volume has, or sets aside what of it cannot be. OSError when its name cannot be freed."""
+        try:
             await self._driver.remove(name)
+        except OSError as error:
+            place = self._driver.set_aside(name)
+            self._leftovers.add(what, place, error, lambda: self._driver.remove(place.name))
 
     async def close(self) -> None:
         """Mounts stay: containers that run on use them."""
@@ -105,6 +130,9 @@ class Volumes:
         local.check_options(options)
         async with self._locked(name):
             entry = self._store.get(name)
+            if entry is not None and entry.state is State.REMOVING:
+                await self._clear_the_way(entry)
+                entry = None
             if entry is None:
                 volume = Volume(
                     name=name, driver=driver, mountpoint=str(self._driver.path(name)),
@@ -134,8 +162,21 @@ class Volumes:
         return entry
 
     async def _discard(self, entry: Entry) -> None:
-        await self._driver.remove(entry.volume.name)
+        """Deletes a volume, the record last. OSError as `_remove_files`."""
+        await self._remove_files(f"volume {entry.volume.name}", entry.volume.name)
         await self._store.delete(entry)
+
+    async def _clear_the_way(self, entry: Entry) -> None:
+        name = entry.volume.name
+        try:
+            await self._discard(entry)
+        except OSError as error:
+            raise Conflict(
+                f"cannot make volume {name}: what an earlier one of that name left cannot be removed: {error.strerror}",
+                kind="volume",
+                id=name,
+                reason="VOLUME_LEFT",
+            ) from None
 
     def _get(self, name: str) -> Entry:
         entry = self._store.get(name)
@@ -157,10 +198,18 @@ class Volumes:
             VolumeView(
                 e.volume,
                 tuple(e.containers),
-                await asyncio.to_thread(self._driver.size, e.volume.name) if size else -1,
+                await self._size(e.volume) if size else -1,
             )
             for e in found
         ]
+
+    async def _size(self, volume: Volume) -> int:
+        """-1 when the file system that is mounted on it does not tell."""
+        try:
+            return await (looking if volume.options else measuring).run(self._driver.size, volume.name)
+        except (OSError, TimedOut) as error:
+            log.warning("the size of volume %s is not known: %s", volume.name, error)
+            return -1
 
     async def remove(self, name: str, *, force: bool = False) -> None:
         """Deletes a volume with its data. NotFound (unless `force`), Conflict (a container has it)."""
@@ -178,8 +227,17 @@ class Volumes:
             await self._remove(entry)
 
     async def _remove(self, entry: Entry) -> None:
+        name = entry.volume.name
         await self._store.set_state(entry, State.REMOVING)
-        await to_the_end(self._discard(entry))
+        try:
+            await to_the_end(self._discard(entry))
+        except OSError as error:
+            raise Conflict(
+                f"remove {name}: {error.strerror}: free {self._driver.path(name).parent}, then make it again or restart",
+                kind="volume",
+                id=name,
+                reason="VOLUME_LEFT",
+            ) from None
         self._events.publish("volume", "destroy", entry.volume.name, driver=entry.volume.driver)
 
     async def prune(self, wanted: PruneFilters = (), *, all: bool = False) -> Pruned:
@@ -194,7 +252,7 @@ class Volumes:
             async with self._locked(name):
                 if entry.uses or self._store.get(name) is not entry or entry.state is not State.READY:
                     continue
-                freed += await asyncio.to_thread(self._driver.size, name)
+                freed += max(0, await self._size(entry.volume))
                 await self._remove(entry)
                 deleted.append(name)
         return Pruned(deleted, freed)
@@ -202,9 +260,9 @@ class Volumes:
     async def usage(self) -> Usage:
         """What volumes take, for `system df`."""
         views = await self.list(size=True)
-        free = sum(v.size for v in views if not v.containers)
+        free = sum(max(0, v.size) for v in views if not v.containers)
         active = sum(1 for v in views if v.containers)
-        return Usage("Local Volumes", len(views), active, sum(v.size for v in views), free)
+        return Usage("Local Volumes", len(views), active, sum(max(0, v.size) for v in views), free)
 
     # -- what containers ask for: VolumeSource ------------------------------------------------------------------
 
@@ -238,7 +296,7 @@ class Volumes:
         to_fill: list[tuple[Entry, str]] = []
         for mount in wanted:
             if mount.type is not MountType.VOLUME:
-                resolved.append(await asyncio.to_thread(requests.resolve_plain, mount))
+                resolved.append(await looking.run(requests.resolve_plain, mount))
                 continue
             entry = await self._create(
                 mount.source, mount.volume_driver, mount.volume_labels, mount.volume_options,
@@ -256,7 +314,7 @@ class Volumes:
                     read_only=mount.read_only, propagation=mount.propagation, anonymous=volume.anonymous,
                 )
             )  # fmt: skip
-        to_fill = [(e, t) for e, t in to_fill if self._driver.empty(e.volume.name)]
+        to_fill = [(e, t) for e, t in to_fill if await looking.run(self._driver.empty, e.volume.name)]
         if to_fill:
             async with rootfs as root:
                 for entry, target in to_fill:
@@ -266,18 +324,25 @@ class Volumes:
     async def _fill(self, entry: Entry, root: Path, target: str) -> None:
         """Copies the image's content; a copy that was cut off leaves the volume empty."""
         async with self._locked(entry.volume.name):
-            if not self._driver.empty(entry.volume.name):
+            if not await looking.run(self._driver.empty, entry.volume.name):
                 return
+            writing = threading.Lock()
             await self._store.set_state(entry, State.FILLING)
             try:
-                await self._driver.fill(entry.volume.name, root, target)
+                await copying.run(self._driver.fill, entry.volume.name, root, target, writing)
                 await self._store.set_state(entry, State.READY)
             except BaseException:
-                await to_the_end(self._undo_fill(entry))
+                await to_the_end(self._undo_fill(entry, writing))
                 raise
 
-    async def _undo_fill(self, entry: Entry) -> None:
-        await asyncio.to_thread(self._driver.clear, entry.volume.name)
+    async def _undo_fill(self, entry: Entry, writing: threading.Lock) -> None:
+        name = entry.volume.name
+        try:
+            # What another container wrote there meanwhile is not ours to throw away.
+            if len(entry.containers) < 2:
+                await asyncio.to_thread(self._driver.clear, name, writing)
+        except OSError as error:
+            log.error("volume %s keeps a part of what an image has for it: %s", name, error.strerror)
         await self._store.set_state(entry, State.READY)
 
     async def mounted(self, container_id: str) -> None:
