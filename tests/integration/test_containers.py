@@ -424,7 +424,7 @@ async def test_top_and_diff(client: Client) -> None:
     top = await client.stub.Top(pb.TopRequest(container=id, ps_args=["-o", "pid,args"]))
     assert list(top.titles) == ["PID", "COMMAND"]
     assert any("sleep 100" in row.fields[1] for row in top.processes)
-    changes = {c.path: c.kind for c in (await client.stub.Diff(pb.DiffRequest(container=id))).changes}
+    changes = {c.path: c.kind async for part in client.stub.Diff(pb.DiffRequest(container=id)) for c in part.changes}
     assert changes == {
         "/etc": pb.Change.KIND_MODIFIED, "/etc/group": pb.Change.KIND_DELETED,
         "/etc/passwd": pb.Change.KIND_MODIFIED, "/new": pb.Change.KIND_ADDED,

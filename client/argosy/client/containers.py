@@ -135,7 +135,10 @@ class Containers(Api):
     async def diff(self, container: str) -> Sequence[pb.Change]:
         """What it changed in its root."""
         request = pb.DiffRequest(container=container)
-        return (await self._rpc.unary(_S + "Diff", request, pb.DiffResponse)).changes
+        found: list[pb.Change] = []
+        async for part in self._rpc.stream(_S + "Diff", request, pb.DiffResponse):
+            found += part.changes
+        return found
 
     def export(self, container: str) -> AsyncIterator[pb.ExportResponse]:
         """Its whole root as a tar archive."""

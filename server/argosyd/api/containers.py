@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 from argosy.errors import InvalidArgument
@@ -22,6 +24,8 @@ from argosyd.containers.view import view
 DEFAULT_PAGE = 1000
 LARGEST_PAGE = 768 * 1024
 """Bytes; a page that would grow past this ends before, so that no message is larger than 1 MiB."""
+_PART, _PART_CHANGES = 256 * 1024, 4096
+"""Characters and entries of one part of a diff."""
 
 
 class Shown:
@@ -167,10 +171,18 @@ class ContainersServicer(StreamCalls, containers_pb2_grpc.ContainersServicer):
         found = await self._room.observer.top(self._room.find(request.container), request.ps_args)
         return pb.TopResponse(titles=found.titles, processes=[pb.TopRow(fields=row) for row in found.rows])
 
-    async def Diff(self, request: pb.DiffRequest, context: Any) -> pb.DiffResponse:
+    async def Diff(self, request: pb.DiffRequest, context: Any) -> AsyncIterator[pb.DiffResponse]:
         """See the proto."""
         changes = await self._room.observer.diff(self._room.find(request.container))
-        return pb.DiffResponse(changes=[to_proto(change, pb.Change) for change in changes])
+        part, size = pb.DiffResponse(), 0
+        for change in changes:
+            path = change.path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+            part.changes.append(to_proto(replace(change, path=path), pb.Change))
+            size += len(path)
+            if size >= _PART or len(part.changes) >= _PART_CHANGES:
+                yield part
+                part, size = pb.DiffResponse(), 0
+        yield part
 
     async def Commit(self, request: pb.CommitRequest, context: Any) -> pb.CommitResponse:
         """See the proto."""
