@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from tests.harness.attack import immutable, make_deep, swapping
 
-from argosy.errors import AlreadyExists, Conflict, NotFound
+from argosy.errors import AlreadyExists, Conflict, NotFound, ResourceExhausted
 from argosyd.snapshots.model import Change, ChangeKind, Snapshotter
 from argosyd.snapshots.overlay import OverlaySnapshotter
 from argosyd.state.database import Database
@@ -259,7 +259,7 @@ async def test_a_tree_deeper_than_any_path_has_its_whole_life(snapshotter: Snaps
 async def test_paths_that_cannot_be_told_are_one_error(snapshotter: Snapshotter) -> None:
     await snapshotter.prepare("c", "")
     make_deep(await snapshotter.mount("c") / "t", 400, "d" * 255)
-    with pytest.raises(OSError, match="too deep"):
+    with pytest.raises(ResourceExhausted, match="too deep"):
         await snapshotter.changes("c")
     await snapshotter.remove("c")
     assert await snapshotter.list() == {}

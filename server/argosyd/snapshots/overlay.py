@@ -10,12 +10,12 @@ import asyncio
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from argosy.errors import AlreadyExists, Conflict, NotFound, Unsupported
+from argosy.errors import AlreadyExists, Conflict, NotFound, ResourceExhausted, Unsupported
 from argosyd.cancel import to_the_end
 from argosyd.leftovers import Leftovers
 from argosyd.snapshots import disk, mapped, mounts
@@ -38,6 +38,17 @@ class _Record:
 def boot_id() -> str:
     """What changes with each boot of the host."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+@contextmanager
+def _readable(key: str) -> Iterator[None]:
+    """What keeps a tree from being told, in words. ResourceExhausted."""
+    try:
+        yield
+    except OSError as error:
+        raise ResourceExhausted(
+            f"cannot read snapshot {key}: {error.strerror}", kind="snapshot", id=key, reason="UNREADABLE"
+        ) from None
 
 
 class OverlaySnapshotter:
@@ -320,14 +331,16 @@ class OverlaySnapshotter:
     async def diff(self, key: str) -> AsyncIterator[bytes]:
         """See `Snapshotter.diff`."""
         pieces = disk.read_layer(self._directory(self._get(key)) / "fs")
-        while (piece := await asyncio.to_thread(next, pieces, b"")) != b"":
-            yield piece
+        with _readable(key):
+            while (piece := await asyncio.to_thread(next, pieces, b"")) != b"":
+                yield piece
 
     async def changes(self, key: str) -> list[Change]:
         """See `Snapshotter.changes`."""
         record = self._get(key)
         async with self.view(record.parent) as below:
-            return await asyncio.to_thread(disk.compare, self._directory(record) / "fs", below)
+            with _readable(key):
+                return await asyncio.to_thread(disk.compare, self._directory(record) / "fs", below)
 
     async def usage(self, key: str) -> SnapshotUsage:
         """See `Snapshotter.usage`."""
