@@ -24,7 +24,7 @@ members = st.lists(st.tuples(paths, kinds, paths, st.binary(max_size=20)), max_s
 def helper(root: Path, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     fd = os.open(root, os.O_PATH | os.O_DIRECTORY)
     try:
-        command = [sys.executable, "-I", "-S", str(HELPER), arguments[0], str(fd), *arguments[1:]]
+        command = [sys.executable, "-I", "-S", str(HELPER), arguments[0], str(fd), "-1", *arguments[1:]]
         return subprocess.run(command, input=stdin, capture_output=True, pass_fds=(fd,), timeout=30, check=False)
     finally:
         os.close(fd)

@@ -19,7 +19,7 @@ from pathlib import Path
 from argosy.errors import ArgosyError, Conflict, InvalidArgument, NotFound, ResourceExhausted
 from argosyd import trees
 from argosyd.containers.cell import Cell
-from argosyd.containers.roots import Roots
+from argosyd.containers.roots import Roots, Seen
 from argosyd.runtime.proc import PidFd
 from argosyd.trees.root import Root
 from argosyd.units import Timestamp
@@ -93,14 +93,15 @@ def _error(cell: Cell, path: str, number: int, message: str) -> ArgosyError:
 class _Helper:
     """The helper process with a pipe to or from it."""
 
-    def __init__(self, root: Root, arguments: Sequence[str], *, reading: bool) -> None:
+    def __init__(self, seen: Seen, arguments: Sequence[str], *, reading: bool) -> None:
+        root, userns = seen.root.fd, seen.userns
         self._complaint = os.memfd_create("complaint")
         # Not the event loop's own way: it forks, and what grpc does in the child of a fork is not always survived.
         self.process = subprocess.Popen(
-            [sys.executable, "-I", "-S", _HELPER, arguments[0], str(root.fd), *arguments[1:]],
+            [sys.executable, "-I", "-S", _HELPER, arguments[0], str(root), str(userns), *arguments[1:]],
             stdin=subprocess.DEVNULL if reading else subprocess.PIPE,
             stdout=subprocess.PIPE if reading else subprocess.DEVNULL,
-            stderr=self._complaint, pass_fds=(root.fd,), start_new_session=True,
+            stderr=self._complaint, pass_fds=(root, *((userns,) if userns >= 0 else ())), start_new_session=True,
         )  # fmt: skip
 
     async def output(self) -> AsyncIterator[bytes]:
@@ -174,9 +175,9 @@ class _Helper:
 
 
 @asynccontextmanager
-async def _helping(root: Root, arguments: Sequence[str], *, reading: bool) -> AsyncIterator[_Helper]:
+async def _helping(seen: Seen, arguments: Sequence[str], *, reading: bool) -> AsyncIterator[_Helper]:
     """A helper that is gone at the end of the block."""
-    helper = _Helper(root, arguments, reading=reading)
+    helper = _Helper(seen, arguments, reading=reading)
     try:
         yield helper
     finally:
@@ -198,37 +199,37 @@ class Copier:
     async def stat(self, cell: Cell, path: str, *, follow: bool) -> PathStat:
         """What a path is; a slash at its end follows a link there, as everywhere. NotFound."""
         absolute(path)
-        async with self._roots.whole(cell) as root:
-            return await self._look(cell, root, path, follow=follow)
+        async with self._roots.whole(cell) as seen:
+            return await self._look(cell, seen.root, path, follow=follow)
 
     async def pack(self, cell: Cell, path: str, *, follow: bool) -> AsyncIterator[bytes]:
         """A file or tree as a tar stream whose names begin with the path's last part. NotFound."""
         follow = follow or path.endswith("/")
-        async with self._roots.whole(cell) as root:
-            await self._look(cell, root, path, follow=follow)
+        async with self._roots.whole(cell) as seen:
+            await self._look(cell, seen.root, path, follow=follow)
             arguments = ("pack", absolute(path), "1" if follow else "0", name_in_archive(path))
-            async for chunk in self._stream(cell, root, arguments, path):
+            async for chunk in self._stream(cell, seen, arguments, path):
                 yield chunk
 
     async def export(self, cell: Cell) -> AsyncIterator[bytes]:
         """The whole root as a tar stream, without what is mounted in it."""
-        async with self._roots.own(cell) as root:
-            async for chunk in self._stream(cell, root, ("pack", "/", "0", "."), "/"):
+        async with self._roots.own(cell) as seen:
+            async for chunk in self._stream(cell, seen, ("pack", "/", "0", "."), "/"):
                 yield chunk
 
-    async def _stream(self, cell: Cell, root: Root, arguments: Sequence[str], shown: str) -> AsyncIterator[bytes]:
-        async with _helping(root, arguments, reading=True) as helper:
+    async def _stream(self, cell: Cell, seen: Seen, arguments: Sequence[str], shown: str) -> AsyncIterator[bytes]:
+        async with _helping(seen, arguments, reading=True) as helper:
             async for chunk in helper.output():
                 yield chunk
             await helper.finish(cell, shown)
 
     async def unpack(self, cell: Cell, path: str, data: AsyncIterator[bytes], *, owners: bool, keep_dirs: bool) -> None:
         """Unpacks a tar stream into a directory. NotFound, InvalidArgument (archive), Conflict (read-only)."""
-        async with self._roots.whole(cell) as root:
-            found = await self._look(cell, root, path, follow=True)
+        async with self._roots.whole(cell) as seen:
+            found = await self._look(cell, seen.root, path, follow=True)
             if not found.is_dir:
                 raise InvalidArgument(f"{path} is not a directory in the container", kind="path", id=path)
             options = ",".join((*(("owners",) if owners else ()), *(("keepdirs",) if keep_dirs else ())))
-            async with _helping(root, ("unpack", absolute(path), options), reading=False) as helper:
+            async with _helping(seen, ("unpack", absolute(path), options), reading=False) as helper:
                 await helper.feed(data)
                 await helper.finish(cell, path)

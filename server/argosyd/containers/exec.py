@@ -9,14 +9,14 @@ import os
 import secrets
 import shutil
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from argosy.errors import Conflict, InvalidArgument
 from argosyd.cancel import to_the_end
-from argosyd.containers import failure
+from argosyd.containers import failure, inside
 from argosyd.containers.attach import TerminalSize
 from argosyd.containers.cell import Cell, Exit, Run
 from argosyd.containers.control import not_running
@@ -135,7 +135,7 @@ class Execs:
         if not quiet:
             s.tell(cell, f"exec_create: {words}", execID=id)
         try:
-            started = await self._run(cell, id, bundle, request)
+            started = await self._run(cell, id, bundle, request, process)
         except RuntimeFailed as error:
             await to_the_end(self._abandon(cell, bundle))
             if not cell.running:
@@ -152,13 +152,14 @@ class Execs:
             s.tell(cell, f"exec_start: {words}", execID=id)
         return started
 
-    async def _run(self, cell: Cell, id: str, bundle: Path, request: ExecRequest) -> Exec:
+    async def _run(self, cell: Cell, id: str, bundle: Path, request: ExecRequest, process: Mapping[str, Any]) -> Exec:
         stdio = Stdio(tty=request.tty, stdin=request.stdin)
         making = self._s.conmon_of(cell).prepare_exec(cell.id, id, bundle, stdio)
         socket = AttachSocket(bundle)
         try:
             await making.listen()
             socket.connect()
+            inside.give_streams(read_pid(bundle / "conmon.pid"), process, cell.definition.id_map)
             made = await making.run()
             monitor = PidFd(made.monitor_pid)
         except ProcessGone:

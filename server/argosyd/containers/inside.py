@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from argosyd.containers.spec.userns import UserNamespace
 from argosyd.snapshots.model import Snapshotter
-from argosyd.userns.ids import IdMap
+from argosyd.userns.ids import IdMap, to_host
 from argosyd.userns.kernel import Namespaces, acting_as
 from argosyd.userns.service import UserNamespaces
 from argosyd.userns.stage import Stage
@@ -66,6 +68,18 @@ async def enter(
 def as_root_of(id_map: IdMap | None) -> AbstractContextManager[None]:
     """What is made in a running or starting container's root meanwhile belongs to its root. Do not await inside."""
     return nullcontext() if id_map is None else acting_as(id_map.root)
+
+
+def give_streams(monitor: int, process: Mapping[str, Any], id_map: IdMap | None) -> None:
+    """Lets a process that has not begun yet open /dev/stdout and its kind: pipes of its monitor that belong to nobody
+    inside. `process` is the one of the OCI spec. What cannot be given stays the host's."""
+    if id_map is None:
+        return
+    uid = to_host(id_map.uids, process["user"]["uid"])
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(f"/proc/{monitor}/fd"):
+            if os.readlink(entry.path).startswith("pipe:"):
+                os.chown(entry.path, uid, -1)
 
 
 def give(path: Path, id_map: IdMap | None) -> None:

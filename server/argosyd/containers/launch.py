@@ -226,6 +226,7 @@ class Launcher:
             cell.run = run
             for joiner in cell.take_joiners():
                 joiner.join(run)
+            inside.give_streams(made.monitor_pid, config["process"], cell.definition.id_map)
             if cell.definition.id_map is not None and spec.domainname and spec.uts_mode != "host":
                 set_domainname(made.pid, spec.domainname)
             await s.conmon_of(cell).runtime.start(cell.id)

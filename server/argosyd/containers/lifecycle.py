@@ -242,11 +242,10 @@ class Lifecycle:
             await runtime.delete(id)
         # Nothing runs: the runtime's own record and the cgroup are all that is left of it.
         shutil.rmtree(runtime.root / id, ignore_errors=True)
-        s.userns.stage(id).clear()
         # One that fails does not keep the others from their work.
         results = await asyncio.gather(
             s.cgroups.remove(s.cgroup(cell)), s.doors.network.detach(id), s.doors.snapshots.unmount(id),
-            return_exceptions=True,
+            s.userns.unstage(id), return_exceptions=True,
         )  # fmt: skip
         for error in results:
             if error is not None:

@@ -1,10 +1,11 @@
 """Packs and unpacks below a root whose files may hold up whoever touches them: a program of its own, that can be killed.
 
-    python -I -S helper.py pack ROOT_FD PATH FOLLOW SHOWN        writes a tar stream to standard output
-    python -I -S helper.py unpack ROOT_FD PATH OPTIONS           reads one from standard input
+    python -I -S helper.py pack ROOT_FD USERNS_FD PATH FOLLOW SHOWN        writes a tar stream to standard output
+    python -I -S helper.py unpack ROOT_FD USERNS_FD PATH OPTIONS           reads one from standard input
 
 It stays outside that root and reaches into it by descriptor alone, so there is nothing of it that could be run or
-imported; and it keeps only the capabilities that reading and writing files needs. FOLLOW is "1" when a link at the
+imported; and it keeps only the capabilities that reading and writing files needs. USERNS_FD is a user namespace to
+work in, whose ids it then reads and writes, and outside of which it is nobody; -1 for the host's. FOLLOW is "1" when a link at the
 path's end is followed. OPTIONS are words joined by commas: "owners", "keepdirs", see `Extractor`. Ends with 0, or with
 1 and one line of JSON on standard error: errno (0: the archive's fault), message, path.
 """
@@ -29,8 +30,21 @@ from argosyd.trees.root import Root
 _MOST_MEMORY = 1 << 30
 """Bytes of address space: an archive's header may announce more than there is."""
 _PR_SET_NO_NEW_PRIVS, _CAPABILITY_VERSION_3 = 38, 0x20080522
+_CLONE_NEWUSER = 0x10000000
 _KEPT = (0, 1, 2, 3, 4, 27, 31)
 """CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, FSETID, MKNOD, SETFCAP (capabilities(7))."""
+
+
+def enter(userns: int) -> None:
+    """Becomes root in a user namespace (setns(2): a process with one thread may)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.setns(userns, _CLONE_NEWUSER) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"cannot enter the container's user namespace: {os.strerror(number)}")
+    os.setgroups([])
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
+    os.close(userns)
 
 
 def confine() -> None:
@@ -85,12 +99,14 @@ def main(arguments: list[str]) -> int:
     """The entry point."""
     os.umask(0)
     try:
+        root, userns = Root(int(arguments[1])), int(arguments[2])
+        if userns >= 0:
+            enter(userns)
         confine()
-        root = Root(int(arguments[1]))
         if arguments[0] == "pack":
-            pack(root, arguments[2], arguments[3] == "1", arguments[4])
+            pack(root, arguments[3], arguments[4] == "1", arguments[5])
         else:
-            unpack(root, arguments[2], arguments[3])
+            unpack(root, arguments[3], arguments[4])
     except OSError as error:
         return _tell(error.errno or 0, error.strerror or str(error), error.filename)
     except (tarfile.TarError, ValueError, EOFError) as error:

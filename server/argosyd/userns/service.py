@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from argosy.errors import Unsupported
+from argosyd.cancel import to_the_end
 from argosyd.userns import subids
 from argosyd.userns.ids import IdMap, MountMap
 from argosyd.userns.kernel import Namespaces
@@ -55,11 +56,15 @@ class UserNamespaces:
     @asynccontextmanager
     async def hold(self, id_map: IdMap, joined: str = "") -> AsyncIterator[Namespaces]:
         """Namespaces for the length of the block, in the user namespace `joined` if it is given. Unavailable."""
-        namespaces = await asyncio.to_thread(Namespaces, id_map, joined)
+        namespaces = await to_the_end(asyncio.to_thread(Namespaces, id_map, joined))
         try:
             yield namespaces
         finally:
             namespaces.close()
+
+    async def unstage(self, id: str) -> None:
+        """Takes away what a start mounted; nothing when there is nothing."""
+        self.stage(id).clear()
 
     def stage(self, id: str) -> Stage:
         """Where a container is started from."""
