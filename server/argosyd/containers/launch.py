@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from argosy.errors import Conflict, InvalidArgument, Unavailable
-from argosyd.containers import failure, inside
+from argosyd.containers import failure, inside, targets
 from argosyd.containers.cell import Cell, Run
 from argosyd.containers.inside import Inside
 from argosyd.containers.logs.keeper import open_log, write_plan
@@ -19,7 +19,7 @@ from argosyd.containers.logs.options import parse as parse_log_options
 from argosyd.containers.model import ContainerSpec
 from argosyd.containers.rooms import Shared
 from argosyd.containers.spec import users
-from argosyd.containers.spec.builder import Request, build
+from argosyd.containers.spec.builder import OWN_FILES, Request, build
 from argosyd.host import apparmor
 from argosyd.network.model import Attachment, AttachRequest, PortMapping
 from argosyd.runtime import seccompbpf
@@ -136,6 +136,8 @@ class Launcher:
             inside.give(home / name, definition.id_map)
         with Root.at(root) as tree:
             passwd, group = tree.read_text("/etc/passwd"), tree.read_text("/etc/group")
+            mounts = targets.settle(tree, definition.mounts)
+            places = targets.follow(tree, OWN_FILES, [m.target for m in mounts])
         user = users.resolve(spec.user or definition.image.user, passwd, group, spec.group_add)
         request = Request(
             id=cell.id,
@@ -147,7 +149,8 @@ class Launcher:
             user=user,
             hostname=hostname,
             network_namespace=attachment.namespace,
-            mounts=userns.mounts(definition.mounts, (MountType.VOLUME,)) if userns else definition.mounts,
+            mounts=userns.mounts(mounts, (MountType.VOLUME,)) if userns else mounts,
+            places=places,
             hosts_path=str(home / "hosts"),
             hostname_path=str(home / "hostname"),
             resolv_conf_path=str(home / "resolv.conf"),

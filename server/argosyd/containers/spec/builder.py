@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from argosy.errors import InvalidArgument
@@ -14,6 +14,9 @@ from argosyd.containers.spec.userns import UserNamespace, check_user, limiting, 
 from argosyd.containers.spec.users import User
 from argosyd.images.model import ImageConfig
 from argosyd.volumes.model import ResolvedMount
+
+OWN_FILES = RESOLV_CONF, HOSTNAME, HOSTS = "/etc/resolv.conf", "/etc/hostname", "/etc/hosts"
+"""Files of the engine's that every container sees."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,8 @@ class Request:
     runtime: str = ""
     """The name of the runtime that will make it."""
     userns: UserNamespace | None = None
+    places: Mapping[str, str] = field(default_factory=dict)
+    """Where the image's links lead, for those of `OWN_FILES` where it matters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +129,9 @@ def _mounts(request: Request, host: Host, secured: security.Security) -> list[di
     files = [
         mounts.bind(target, source, "rprivate")
         for target, source in (
-            ("/etc/resolv.conf", request.resolv_conf_path),
-            ("/etc/hostname", request.hostname_path),
-            ("/etc/hosts", request.hosts_path),
+            (request.places.get(RESOLV_CONF, RESOLV_CONF), request.resolv_conf_path),
+            (request.places.get(HOSTNAME, HOSTNAME), request.hostname_path),
+            (request.places.get(HOSTS, HOSTS), request.hosts_path),
         )
         if source
     ]
