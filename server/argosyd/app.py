@@ -196,7 +196,9 @@ class Engine:
         self, database: Database, events: EventBus, storage: Storage, network: NetworkService, containers: Containers
     ) -> Builds:
         config, shared = self.config, containers.shared
-        tools = Tools(containers.runtime, shared.cgroups, shared.host, network, config.run_dir, config.data_dir)
+        tools = Tools(
+            containers.runtime, shared.cgroups, shared.host, network, config.run_dir, config.data_dir, shared.userns
+        )  # fmt: skip
         builds = Builds(database, events, storage.images, storage.snapshots, storage.cache, tools)
         await self._open(builds)
         builds_api = BuildsServicer(builds)

@@ -7,7 +7,9 @@ import contextlib
 import io
 import os
 import subprocess
+import sys
 import tarfile
+import time
 from collections.abc import AsyncIterator, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -323,5 +325,69 @@ def test_a_daemon_that_cannot_remap_does_not_start() -> None:
     try:
         with pytest.raises(RuntimeError, match="no subordinate ids of 'nobody-has-this-name' in /etc/subuid"):
             made.start()
+    finally:
+        made.close()
+
+
+def test_builds_run_in_the_daemons_mapping(remapped: Daemon, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("context\n")
+    (tmp_path / "Dockerfile").write_text(
+        "FROM busybox\n"
+        "COPY file /copied\n"
+        "RUN cat /proc/self/uid_map >/map && touch /bobs && chown bob /bobs && echo shown >/dev/stdout\n"
+        "RUN --mount=type=cache,target=/c --mount=type=bind,target=/b"
+        " stat -c %u /c /b/file >/owners && touch /c/x && chown 1000 /c/x\n"
+        "RUN --mount=type=cache,target=/c --mount=type=bind,source=file,target=/one stat -c %u /c/x /one >>/owners\n"
+        "WORKDIR /made\n"
+        "USER bob\n"
+        "RUN id -u >/tmp/id && echo again >/dev/stderr\n"
+    )
+    built = remapped.argosy("build", "--progress=plain", "-t", "app", str(tmp_path))
+    assert built.returncode == 0, built.stderr
+    assert b"shown" in built.stdout + built.stderr
+    script = "cat /map /owners /tmp/id; stat -c %u /copied /bobs /map /made /tmp/id"
+    for userns in ("host", ""):
+        shown = remapped.argosy("run", "--rm", "--user=0", f"--userns={userns}", "app", "sh", "-c", script, check=True)
+        words = shown.stdout.decode().split()
+        assert int(words[1]) >= POOL[0]
+        assert words[3:] == ["0", "0", "1000", "0", "1000", "0", "1000", "0", "0", "1000"]
+    refused = remapped.argosy("build", "--network=host", "--no-cache", str(tmp_path))
+    assert refused.returncode == 1
+    assert b"cannot share the host's network namespace" in refused.stderr
+    assert list((remapped.run_dir / "userns").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "sign", ["userns/*", "userns/*/mount-0", "containers/*/config.json", "containers/*/conmon.pid"]
+)
+def test_a_daemon_killed_while_one_starts_leaves_nothing(sign: str) -> None:
+    made = Daemon(label="userns")
+    try:
+        made.start()
+        made.import_busybox()
+        command = [
+            sys.executable,
+            "-m",
+            "argosy",
+            "run",
+            "-d",
+            "--userns=auto",
+            "-v",
+            "vol:/data",
+            "busybox",
+            "sleep",
+            "99",
+        ]
+        with subprocess.Popen(command, env=made.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
+            deadline = time.monotonic() + 30
+            while not list(made.run_dir.glob(sign)):
+                assert time.monotonic() < deadline
+            made.kill()
+        made.start()
+        for id in made.argosy("ps", "-aq", check=True).stdout.decode().split():
+            made.argosy("rm", "-f", "-v", id, check=True)
+        assert made.left() == {}
+        assert not list(made.run_dir.glob("userns/*"))
+        assert made.argosy("run", "--rm", "--userns=auto", "-v", "vol:/data", "busybox", "true").returncode == 0
     finally:
         made.close()

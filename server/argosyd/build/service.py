@@ -133,7 +133,7 @@ class Builds:
         async with AsyncExitStack() as stack:
             keys = stack.enter_context(self._cache.hold())
             blobs = stack.enter_context(self._cache.hold_blobs())
-            networks = Networks(id, self._tools.network, options.extra_hosts)
+            networks = Networks(id, self._tools.network, self._tools.userns, options.extra_hosts)
             stack.push_async_callback(self._clean, id, networks)
             await self._database.write(lambda c: c.execute("INSERT INTO builds VALUES (?)", (id,)))
             try:

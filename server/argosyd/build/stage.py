@@ -317,7 +317,8 @@ class StageBuilder:
             if await self._cached(step, key):
                 return
             self._job.run += 1
-            name, root = await self._job.workspace.begin(self._link)
+            mapping = await self._job.runner.mapping(command)
+            name, root = await self._job.workspace.begin(self._link, mapping)
             command = replace(command, env=(*proxies, *command.env))
             code = await self._job.runner.run(command, root, sources, step.wrote)
         if code != 0:

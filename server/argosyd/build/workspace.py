@@ -19,6 +19,7 @@ from argosyd.images.model import Image, ImageSource, NewLayer
 from argosyd.images.oci_config import chain_id
 from argosyd.snapshots.model import Snapshotter
 from argosyd.units import Timestamp
+from argosyd.userns.ids import MountMap
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +89,12 @@ class Workspace:
             settled = await asyncio.shield(link.settled)
             await self._images.unpack_layers(link.base, settled.layers)
 
-    async def begin(self, parent: Link) -> tuple[str, Path]:
-        """A writable root over a link: its temporary name, and where it is mounted."""
+    async def begin(self, parent: Link, mapping: MountMap | None = None) -> tuple[str, Path]:
+        """A writable root over a link: its temporary name, and where it is mounted, with the ids of `mapping`."""
         await self.ensure(parent)
         name = f"build-{self.id}-{next(self._numbers)}"
         await self._snapshots.prepare(name, parent.snapshot)
-        return name, await self._snapshots.mount(name)
+        return name, await self._snapshots.mount(name, mapping)
 
     async def finish(self, name: str, parent: Link, key: str, instruction: str, done: Callable[[], None]) -> Link:
         """The step has written what it had to: the next may stand on it at once. `done` is called when recorded."""

@@ -54,8 +54,9 @@ async def _end(runtime: OciRuntime, id: str, bundle: Path) -> None:
     await runtime.delete(id)
 
 
-async def run_bundle(runtime: OciRuntime, id: str, bundle: Path, sink: OutputSink) -> int:
-    """Makes the container of a bundle, runs it, deletes it; tells its exit code.
+async def run_bundle(runtime: OciRuntime, id: str, bundle: Path, sink: OutputSink, owner: int = 0) -> int:
+    """Makes the container of a bundle, runs it, deletes it; tells its exit code. `owner` is the host's uid of its
+    process, which may then open its streams by name.
 
     RuntimeFailed when the runtime could not start it. When the caller is cancelled, the container is killed.
     """
@@ -65,6 +66,8 @@ async def run_bundle(runtime: OciRuntime, id: str, bundle: Path, sink: OutputSin
     )  # fmt: skip
     out, err = _Pipe(1, sink), _Pipe(2, sink)
     try:
+        for pipe in (out, err):
+            os.fchown(pipe.writer, owner, -1)
         try:
             child = subprocess.Popen(  # noqa: ASYNC220 (returns as soon as exec has happened: under 1 ms)
                 arguments, stdin=subprocess.DEVNULL, stdout=out.writer, stderr=err.writer, env=CLEAN_ENVIRONMENT,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import grp
+import os
 import pwd
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -24,12 +25,18 @@ class UserNamespaces:
         """`remap` is the daemon's `--userns-remap`, "" for none. `probe` tries a mapped mount of a container's root,
         and raises when this host cannot. InvalidArgument (no such user, no subordinate ids)."""
         self._run_dir = run_dir
+        self._top = run_dir / "userns"
         self._probe = probe
         self._works = False
         self.default = subids.remap(remap, look()) if remap else None
 
     async def start(self) -> None:
         """Refuses a daemon-wide mapping that this host cannot give. Unsupported, Unavailable."""
+        if self._top.is_dir():
+            # No RUN of a build outlives its daemon; a container's place is cleaned with the container.
+            for name in os.listdir(self._top):
+                if name.startswith("build-"):
+                    self.stage(name).clear()
         if self.default is not None:
             await self.require(self.default)
 

@@ -38,9 +38,13 @@ class Stage:
         return place
 
     def mapped(self, name: str, source: Path, mapping: MountMap) -> Path:
-        """A directory of the engine's own, id-mapped. Unsupported (file system)."""
+        """A directory or file of the engine's own, id-mapped. Unsupported (file system)."""
+        self.open(mapping.root[1])
         place = self._place / name
-        place.mkdir(exist_ok=True)
+        if source.is_dir():
+            place.mkdir(exist_ok=True)
+        else:
+            place.touch()
         bind_mapped(source, place, mapping)
         return place
 
@@ -51,7 +55,10 @@ class Stage:
         except FileNotFoundError:
             return
         for name in entries:
-            # Directories made here are empty: what is seen in one is a mount, and never removed.
+            # What is made here is empty: what is seen in one is a mount, and never removed.
             mounts.unmount(self._place / name)
-            (self._place / name).rmdir()
+            if (self._place / name).is_dir():
+                (self._place / name).rmdir()
+            else:
+                (self._place / name).unlink()
         self._place.rmdir()
