@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DEBIAN_FRONTEND := noninteractive
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup stubs lint test unit integration cluster bench soak sim demo install clean
+.PHONY: help setup stubs lint test unit integration cluster bench soak fuzz sim demo install clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -66,6 +66,10 @@ cluster: setup
 ## make soak         the slow tests alone
 soak: setup
 	@$(BIN)/pytest -q -m slow $(PYTEST)
+
+## make fuzz         every reader of foreign bytes against bytes that nobody meant
+fuzz: setup
+	@PYTHONPATH=client:server:cluster $(BIN)/python -m tests.fuzz $(FUZZ)
 
 ## make demo         a tour of everything, on a machine left as it was found
 demo: setup

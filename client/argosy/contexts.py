@@ -101,7 +101,7 @@ def load(name: str) -> Context:
         raise errors.NotFound(
             f'context "{name}" does not exist: `argosy context ls` shows those that do', kind="context", id=name
         ) from None
-    except (ValueError, AttributeError) as e:
+    except (ValueError, AttributeError, RecursionError) as e:
         raise errors.InvalidArgument(f"{path} is malformed: {e}", kind="context", id=name) from None
     return Context(name, **texts)
 

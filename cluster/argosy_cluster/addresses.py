@@ -9,6 +9,7 @@ import socket
 import struct
 
 from argosy.errors import Conflict, InvalidArgument
+from argosy.numbers import whole
 
 PORT = 2377
 """The cluster port when none is given."""
@@ -21,8 +22,9 @@ _SIOCGIFADDR, _SIOCGIFFLAGS, _IFF_UP, _IFF_LOOPBACK = 0x8915, 0x8913, 0x1, 0x8
 def split(addr: str) -> tuple[str, int]:
     """Host and port. InvalidArgument."""
     host, colon, port = addr.rpartition(":")
-    if colon and _HOST.fullmatch(host) and port.isascii() and port.isdigit() and 0 < int(port) < 65536:
-        return host.strip("[]"), int(port)
+    number = whole(port, 65535)
+    if colon and len(host) <= 255 and _HOST.fullmatch(host) and number:
+        return host.strip("[]"), number
     raise InvalidArgument(
         f"{addr!r} is no address: write address:port, such as 10.0.0.1:{PORT}",
         kind="address",

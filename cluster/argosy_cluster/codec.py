@@ -38,7 +38,7 @@ def decode(cls: type[T], data: bytes) -> T:
         reader = _reader(cls)
         raw = json.loads(data)
         return typing.cast(T, reader(raw) if reader else raw)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataLoss(
             f"a {cls.__name__} record cannot be read ({type(error).__name__}: {error})",
             kind=cls.__name__.lower(),

@@ -25,7 +25,11 @@ def dumps(value: Any) -> str:
 
 def loads(cls: type[D], text: str) -> D:
     """What `dumps` wrote. TypeError or ValueError when it is no such record."""
-    return typing.cast(D, _reader(typing.cast(Hashable, cls))(json.loads(text)))
+    try:
+        plain = json.loads(text)
+    except RecursionError:
+        raise ValueError("the record is nested too deeply") from None
+    return typing.cast(D, _reader(typing.cast(Hashable, cls))(plain))
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argosy import errors
+from argosy.numbers import whole
 
 DEFAULT = "unix:///run/argosy/argosy.sock"
 TCP_PORT = 2376
@@ -49,11 +50,6 @@ def _host_port(text: str, place: str) -> tuple[str, int]:
     else:
         host, colon, port = place.partition(":")
         wrong = bool(colon) and not port
-    if (
-        wrong
-        or not host
-        or host.startswith("-")
-        or (port and not (port.isascii() and port.isdigit() and int(port) < 65536))
-    ):
+    if wrong or not host or host.startswith("-") or (port and whole(port, 65535) is None):
         raise errors.InvalidArgument(f'invalid host "{text}": no such host and port', reason="INVALID_HOST")
     return host, int(port or 0)

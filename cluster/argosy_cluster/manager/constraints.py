@@ -10,6 +10,8 @@ from functools import lru_cache
 from argosy.errors import InvalidArgument
 from argosy_cluster.model import Node
 
+_LONGEST = 1_000
+"""Characters of one constraint."""
 _FORM = re.compile(r"\s*([a-z0-9A-Z._/-]+?)\s*(==|!=)\s*(\S(?:.*\S)?)\s*")
 _FIELDS: dict[str, Callable[[Node], str]] = {
     "node.id": lambda n: n.id,
@@ -65,12 +67,12 @@ def check_key(key: str) -> str:
 @lru_cache(maxsize=4096)
 def parse(text: str) -> Constraint:
     """InvalidArgument when it is none."""
-    match = _FORM.fullmatch(text)
+    match = _FORM.fullmatch(text) if len(text) <= _LONGEST else None
     if match is None:
         raise InvalidArgument(
-            f"invalid constraint {text!r}: write node.labels.NAME==VALUE or node.role!=manager",
+            f"invalid constraint {text[:100]!r}: write node.labels.NAME==VALUE or node.role!=manager",
             kind="constraint",
-            id=text,
+            id=text[:100],
         )
     return Constraint(check_key(match[1]), match[2] == "==", match[3])
 

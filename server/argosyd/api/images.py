@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import fnmatch
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Any
 
 from argosy.errors import ArgosyError, InvalidArgument
+from argosy.globs import Glob
+from argosy.numbers import LARGEST, whole
 from argosy.v1 import common_pb2, images_pb2, images_pb2_grpc
 from argosyd.api.convert import from_proto, to_proto
 from argosyd.api.progress import ProgressStream
@@ -84,7 +85,7 @@ class ImagesServicer(images_pb2_grpc.ImagesServicer):
         found = [i for i in self._images.all() if self._matches(i, filters)]
         if request.reference:
             found = [i for i in found if _has_name(i, request.reference)]
-        start = int(request.page_token) if request.page_token.isdigit() else 0
+        start = whole(request.page_token) or 0
         end = start + (request.page_size or PAGE)
         return images_pb2.ListImagesResponse(
             images=[self._message(i) for i in found[start:end]],
@@ -224,8 +225,8 @@ def has_label(labels: Any, wanted: str) -> bool:
 
 def moment(text: str) -> Timestamp:
     """A point in time: RFC 3339, seconds since the epoch, or how long ago ("24h"). InvalidArgument."""
-    if text.isdigit():
-        return Timestamp(int(text) * 1_000_000_000)
+    if (seconds := whole(text, LARGEST // 1_000_000_000)) is not None:
+        return Timestamp(seconds * 1_000_000_000)
     if parsed := oci_config.parse_time(text):
         return parsed
     return Timestamp(time.time_ns() - int(parse_span(text) * 1e9))
@@ -233,10 +234,14 @@ def moment(text: str) -> Timestamp:
 
 def _has_name(image: Image, pattern: str) -> bool:
     """Whether a tag of an image is what a pattern means: a repository, a tag, or a glob of either."""
+    try:
+        glob = Glob(pattern)
+    except ValueError:
+        return False
     for name in image.repo_tags:
         parsed = reference.parse(name)
         forms = (parsed.familiar, parsed.familiar_repository, str(parsed), parsed.repository)
-        if any(fnmatch.fnmatchcase(form, pattern) for form in forms):
+        if any(glob.matches(form) for form in forms):
             return True
     try:
         wanted = reference.parse(pattern)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from argosy.errors import Conflict, InvalidArgument, Unavailable
+from argosy.numbers import whole
 from argosyd.containers import failure, inside, targets
 from argosyd.containers.cell import Cell, Run
 from argosyd.containers.inside import Inside
@@ -43,9 +44,10 @@ def exposed_ports(cell: Cell) -> list[PortMapping]:
     for text in (*cell.definition.image.exposed_ports, *cell.definition.spec.exposed_ports):
         numbers, _, protocol = text.partition("/")
         first, _, last = numbers.partition("-")
-        if not first.isdecimal() or (last and not last.isdecimal()) or int(last or first) > 65535:
-            raise InvalidArgument(f"invalid exposed port: {text}", kind="port", id=text)
-        for port in range(int(first), int(last or first) + 1):
+        low, high = whole(first, 65535), whole(last or first, 65535)
+        if low is None or high is None:
+            raise InvalidArgument(f"invalid exposed port: {text[:60]}", kind="port", id=text[:60])
+        for port in range(low, high + 1):
             found[(port, protocol or "tcp")] = None
     return [PortMapping(container_port=port, protocol=protocol) for port, protocol in found]
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 
 from argosy.errors import InvalidArgument
+from argosy.numbers import whole
 from argosyd.containers.cell import Cell
 from argosyd.containers.index import Index
 from argosyd.containers.model import ContainerState
@@ -30,9 +31,9 @@ def label_holds(labels: dict[str, str] | object, value: str) -> bool:
 def _port_test(value: str, ports_of: Callable[[Cell], Iterable[tuple[int, str]]]) -> Test:
     numbers, _, protocol = value.partition("/")
     first, _, last = numbers.partition("-")
-    if not first.isdecimal() or (last and not last.isdecimal()):
-        raise InvalidArgument(f"invalid port in filter: {value}", kind="filter", id=value)
-    low, high = int(first), int(last or first)
+    low, high = whole(first, 65535), whole(last or first, 65535)
+    if low is None or high is None:
+        raise InvalidArgument(f"invalid port in filter: {value[:60]}", kind="filter", id=value[:60])
     return lambda cell: any(low <= port <= high and (not protocol or protocol == kind) for port, kind in ports_of(cell))
 
 
@@ -46,8 +47,8 @@ def _exposed(cell: Cell) -> list[tuple[int, str]]:
     ports = [(p.container_port, p.protocol or "tcp") for p in cell.definition.spec.ports]
     for text in texts:
         number, _, protocol = text.partition("/")
-        if number.isdecimal():
-            ports.append((int(number), protocol or "tcp"))
+        if (port := whole(number, 65535)) is not None:
+            ports.append((port, protocol or "tcp"))
     return ports
 
 
@@ -84,9 +85,10 @@ def _test(key: str, value: str, index: Index) -> Test:
             raise InvalidArgument(f"invalid filter 'status={value}'", kind="filter", id="status")
         return lambda cell: cell.state.status.state.value == value
     if key == "exited":
-        if not value.lstrip("-").isdecimal():
-            raise InvalidArgument(f"invalid filter 'exited={value}'", kind="filter", id="exited")
-        code = int(value)
+        code = whole(value.removeprefix("-"))
+        if code is None:
+            raise InvalidArgument(f"invalid filter 'exited={value[:60]}'", kind="filter", id="exited")
+        code = -code if value.startswith("-") else code
         return lambda cell: cell.state.status.state is ContainerState.EXITED and cell.state.status.exit_code == code
     if key == "ancestor":
         return lambda cell: _is_of_image(cell, value)

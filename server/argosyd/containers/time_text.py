@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from argosy.errors import InvalidArgument
 from argosyd.units import Timestamp
 
+_LONGEST = 100
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h|d)")
 _NS = {
     "ns": 1,
@@ -24,6 +25,8 @@ _NS = {
 
 def parse_moment(text: str, now: int | None = None) -> Timestamp:
     """Reads one. InvalidArgument."""
+    if len(text) > _LONGEST:
+        raise InvalidArgument(f"invalid time {text[:60]!r}: it has more than {_LONGEST} characters", kind="time")
     if re.fullmatch(r"\d+(\.\d+)?", text):
         seconds, _, fraction = text.partition(".")
         return Timestamp(int(seconds) * 10**9 + int(fraction.ljust(9, "0")[:9] or "0"))

@@ -112,11 +112,12 @@ def check(config: ImageConfig) -> ImageConfig:
 
 
 def _health(value: object) -> HealthCheck | None:
-    if not isinstance(value, dict) or not value.get("Test"):
+    test = _strings(value.get("Test")) if isinstance(value, dict) else ()
+    if not isinstance(value, dict) or not test:
         return None
     retries = value.get("Retries")
     return HealthCheck(
-        _strings(value.get("Test")),
+        test,
         _duration(value.get("Interval")),
         _duration(value.get("Timeout")),
         _duration(value.get("StartPeriod")),

@@ -48,7 +48,10 @@ class Reference:
         if self.domain != DEFAULT_DOMAIN:
             return self.repository
         rest = self.path.removeprefix(_OFFICIAL)
-        return self.path if "/" in rest else rest
+        if "/" not in rest:
+            return rest
+        # A path that begins like a host's name would be read as one.
+        return self.repository if _is_host(self.path.partition("/")[0]) else self.path
 
     def __str__(self) -> str:
         return self.repository + self._suffix
@@ -72,10 +75,14 @@ def _wrong(text: str, why: str) -> InvalidArgument:
     return InvalidArgument(f"invalid reference format: {shown!r}: {why}", kind="reference", id=shown)
 
 
+def _is_host(first: str) -> bool:
+    """A first part is a host when nothing else could be meant by it (reference/normalize.go, splitDockerDomain)."""
+    return any(c in first for c in ".:[") or first == "localhost" or first != first.lower()
+
+
 def _split_domain(name: str) -> tuple[str, str]:
     first, slash, rest = name.partition("/")
-    # A first part is a host when nothing else could be meant by it (reference/normalize.go, splitDockerDomain).
-    if slash and (any(c in first for c in ".:[") or first == "localhost" or first != first.lower()):
+    if slash and _is_host(first):
         domain, path = first, rest
     else:
         domain, path = DEFAULT_DOMAIN, name

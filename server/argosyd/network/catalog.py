@@ -10,6 +10,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 
 from argosy.errors import AlreadyExists, Conflict, InvalidArgument, NotFound, Unsupported
+from argosy.numbers import whole
 from argosyd.events import EventBus
 from argosyd.network import ipam, rules
 from argosyd.network.kernel import Kernel
@@ -41,7 +42,7 @@ def bridge_of(network: Network) -> Bridge:
 def mtu_of(network: Network) -> int:
     """Bytes of the largest packet on a network, as its option says; 0 for the kernel's default."""
     text = network.spec.options.get(_MTU, "")
-    return int(text) if text.isdigit() else 0
+    return whole(text, 65535) or 0
 
 
 class Catalog:

@@ -23,6 +23,8 @@ from argosyd.runtime.proc import read_pid
 from argosyd.runtime.spawn import Child
 
 _LONGEST_SOCKET_PATH = 107
+_LONGEST_LINE = 1 << 20
+"""Bytes of a line that a monitor writes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +82,12 @@ class _Pipe:
             if not chunk:
                 return None
             self._buffer += chunk
+            if len(self._buffer) > _LONGEST_LINE:
+                return {"data": -1, "message": "the monitor said too much"}
         line, _, self._buffer = self._buffer.partition(b"\n")
         try:
             message = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             return {"data": -1, "message": line.decode(errors="replace")}
         return message if isinstance(message, dict) else None
 

@@ -24,7 +24,7 @@ def last_error(output: str) -> str:
     for line in reversed(lines):
         try:
             entry = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(entry, dict) and isinstance(entry.get("msg"), str):
             return " ".join(entry["msg"].split())

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from argosy.errors import InvalidArgument, ResourceExhausted
+from argosy.numbers import whole
 from argosyd.userns.ids import IdMap, IdRange
 
 DEFAULT_USER = "argosy"
@@ -87,7 +88,7 @@ def remap(value: str, host: Host) -> IdMap:
 def _is_name(text: str) -> bool:
     # As useradd(8) has it, and numbers.
     return bool(re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,254}\$?", text)) and (
-        not text.isdecimal() or int(text) < 1 << 32
+        not text.isdecimal() or whole(text, (1 << 32) - 1) is not None
     )
 
 

@@ -1,21 +1,40 @@
 """.dockerignore, as BuildKit reads it (github.com/moby/patternmatcher).
 
 Patterns are matched against a path and each of its parents; the last one that matches decides. Git's rules
-(`pathspec`'s) differ in what a pattern without a slash means, so the matching is done here.
+(`pathspec`'s) differ in what a pattern without a slash means, so the matching is done here. A path is read once: what
+the patterns make of a directory is kept for what lies in it.
 """
 
 from __future__ import annotations
 
-import re
-
 from argosy.cli.options import UsageError
+from argosy.globs import Glob
+
+_MOST = 1_000
+"""Patterns of one file."""
+_LARGEST = 1 << 20
+"""Characters of one file."""
+_REMEMBERED = 512
+"""Directories whose state is kept."""
+
+
+class _Folder:
+    """What each pattern has seen of a directory's path: its state, and whether the path or a parent matched."""
+
+    __slots__ = ("matched", "states")
+
+    def __init__(self, states: list[int], matched: list[bool]) -> None:
+        self.states = states
+        self.matched = matched
 
 
 class Ignore:
-    """The patterns of one file."""
+    """The patterns of one file. UsageError when one is malformed, or there are far too many."""
 
     def __init__(self, text: str) -> None:
-        self._rules: list[tuple[bool, re.Pattern[str]]] = []
+        if len(text) > _LARGEST:
+            raise UsageError(f".dockerignore is larger than {_LARGEST >> 20} MiB: use fewer patterns", 1)
+        self._rules: list[tuple[bool, Glob]] = []
         for line in text.removeprefix("\ufeff").splitlines():
             pattern = line.strip()
             if not pattern or line.startswith("#"):
@@ -24,21 +43,51 @@ class Ignore:
             pattern = _clean(pattern.removeprefix("!").strip())
             if pattern:
                 self._rules.append((exclude, _compile(pattern)))
+            if len(self._rules) > _MOST:
+                raise UsageError(f".dockerignore has more than {_MOST} patterns: use fewer", 1)
         self.has_exceptions = any(exclude for exclude, _ in self._rules)
+        self._top = _Folder([rule.start for _, rule in self._rules], [False] * len(self._rules))
+        self._folders: dict[str, _Folder] = {}
 
     def ignores(self, path: str) -> bool:
         """Whether a path, relative to the context and with "/" between its names, is left out."""
+        folder, _, name = path.rpartition("/")
+        known = self._folder(folder) if folder else self._top
         ignored = False
-        parts = path.split("/")
-        candidates = ["/".join(parts[:at]) for at in range(1, len(parts) + 1)]
-        for exclude, regex in self._rules:
-            if exclude == ignored and any(regex.fullmatch(c) for c in candidates):
+        for number, (exclude, rule) in enumerate(self._rules):
+            if exclude == ignored and (known.matched[number] or rule.accepts(rule.advance(known.states[number], name))):
                 ignored = not exclude
         return ignored
 
     def prunes(self, directory: str) -> bool:
         """Whether nothing below an ignored directory can come back."""
         return self.ignores(directory) and not self.has_exceptions
+
+    def _folder(self, path: str) -> _Folder:
+        """What the patterns have seen of a directory, the slash behind it included."""
+        known = self._folders.get(path)
+        if known is not None:
+            return known
+        at, known = len(path), self._top
+        # From the nearest parent that is known.
+        while (at := path.rfind("/", 0, at)) > 0:
+            if (parent := self._folders.get(path[:at])) is not None:
+                known = parent
+                break
+        for name in path[max(at + 1, 0) :].split("/"):
+            known = self._below(known, name)
+        if len(self._folders) >= _REMEMBERED:
+            self._folders.clear()
+        self._folders[path] = known
+        return known
+
+    def _below(self, folder: _Folder, name: str) -> _Folder:
+        states, matched = [], []
+        for number, (_, rule) in enumerate(self._rules):
+            state = rule.advance(folder.states[number], name)
+            matched.append(folder.matched[number] or rule.accepts(state))
+            states.append(rule.advance(state, "/"))
+        return _Folder(states, matched)
 
 
 def _clean(pattern: str) -> str:
@@ -54,41 +103,8 @@ def _clean(pattern: str) -> str:
     return "/".join(parts)
 
 
-def _compile(pattern: str) -> re.Pattern[str]:
+def _compile(pattern: str) -> Glob:
     try:
-        return re.compile(_regex(pattern), re.DOTALL)
-    except re.error:
-        raise UsageError(f"syntax error in pattern of .dockerignore: {pattern}", 1) from None
-
-
-def _regex(pattern: str) -> str:
-    out = []
-    at = 0
-    while at < len(pattern):
-        char = pattern[at]
-        if char == "*":
-            if pattern.startswith("**", at):
-                at += 2
-                if at >= len(pattern):
-                    out.append(".*")
-                else:
-                    at += pattern.startswith("/", at)
-                    out.append("(.*/)?")
-                continue
-            out.append("[^/]*")
-        elif char == "?":
-            out.append("[^/]")
-        elif char == "[":
-            start = at + 2 if pattern[at + 1 : at + 2] == "^" else at + 1
-            end = pattern.find("]", start)
-            if end <= start:
-                raise UsageError(f"syntax error in pattern of .dockerignore: {pattern}", 1)
-            out.append(pattern[at:start] + re.sub(r"[\[&|~]", r"\\\g<0>", pattern[start:end]) + "]")
-            at = end
-        elif char == "\\" and at + 1 < len(pattern):
-            at += 1
-            out.append(re.escape(pattern[at]))
-        else:
-            out.append(re.escape(char))
-        at += 1
-    return "".join(out)
+        return Glob(pattern, paths=True)
+    except ValueError as error:
+        raise UsageError(f"syntax error in pattern of .dockerignore: {pattern[:100]}: {error}", 1) from None

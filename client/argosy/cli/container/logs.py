@@ -9,6 +9,7 @@ from argosy.cli.options import Command, UsageError, argument, flag, text
 from argosy.cli.output.units import rfc3339
 from argosy.cli.parse.times import read_moment
 from argosy.client.containers import Containers
+from argosy.numbers import whole
 from argosy.transport.blocking import each
 from argosy.v1 import containers_pb2 as pb
 
@@ -49,8 +50,8 @@ def read_tail(value: str) -> int | None:
     """Lines to show; None for all."""
     if value in ("all", "") or value.startswith("-"):
         return None
-    if value.isascii() and value.isdigit():
-        return int(value)
+    if (number := whole(value, (1 << 31) - 1)) is not None:
+        return number
     raise UsageError(f'invalid argument "{value}" for "-n, --tail" flag: use a number or "all"')
 
 

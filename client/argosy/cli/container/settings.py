@@ -8,6 +8,7 @@ from argosy.cli.parse.pairs import read_env, read_fields, read_label_files, read
 from argosy.cli.parse.ports import read_exposed, read_ports
 from argosy.cli.parse.sizes import read_cpus, read_size, read_swap
 from argosy.cli.parse.times import read_duration
+from argosy.numbers import whole
 from argosy.v1 import common_pb2
 from argosy.v1 import containers_pb2 as pb
 
@@ -245,9 +246,10 @@ def restart_policy(text: str) -> pb.RestartPolicy:
         "always": pb.RestartPolicy.CONDITION_ALWAYS,
         "unless-stopped": pb.RestartPolicy.CONDITION_UNLESS_STOPPED,
     }
-    if name not in conditions or (given and (name != "on-failure" or not retries.isdigit())):
+    most = whole(retries or "0", (1 << 31) - 1)
+    if name not in conditions or most is None or (given and (name != "on-failure" or not retries)):
         raise UsageError(f"invalid restart policy: '{text}': use no, always, unless-stopped or on-failure[:max]")
-    return pb.RestartPolicy(condition=conditions[name], max_retries=int(retries or 0))
+    return pb.RestartPolicy(condition=conditions[name], max_retries=most)
 
 
 def mounts(volumes: list[str], long: list[str], tmpfs: list[str], driver: str = "") -> list[common_pb2.Mount]:
@@ -340,9 +342,10 @@ def _ulimit(entry: str) -> tuple[str, str]:
     name, found, limits = entry.partition("=")
     soft, both, hard = limits.partition(":")
     hard = hard if both else soft
-    if not (name and found and all(v.lstrip("-").isdigit() for v in (soft, hard))):
+    low, high = (-1 if v == "-1" else whole(v) for v in (soft, hard))
+    if not (name and found) or low is None or high is None:
         raise UsageError(f"invalid ulimit argument: {entry}")
-    if int(hard) != -1 and (int(soft) == -1 or int(soft) > int(hard)):
+    if high != -1 and (low == -1 or low > high):
         raise UsageError(f"ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}")
     return name, f"{soft}:{hard}"
 

@@ -14,6 +14,10 @@ from argosy.cli.options import UsageError
 from argosy.cli.output.template_functions import FUNCTIONS, go_text, truth
 
 _QUOTES = "\"`'"
+_LONGEST = 1 << 16
+"""Characters of a template."""
+_DEEPEST = 50
+"""Blocks, or parentheses, one inside another."""
 
 
 class TemplateError(UsageError):
@@ -36,33 +40,38 @@ class _Node:
 
 def render(template: str, value: Any) -> str:
     """The template over a value made of dicts, lists, strings, numbers. TemplateError when it does not fit."""
-    nodes, left = _parse(_pieces(template), 0, top=True)
-    del left
+    if len(template) > _LONGEST:
+        raise TemplateError(f"a template has at most {_LONGEST} characters")
+    nodes, _ = _parse(_pieces(template), 0, top=True)
     return _Run(value).text(nodes, value)
 
 
 def _pieces(template: str) -> list[_Node]:
     pieces = []
-    rest = template
+    at, trim_start = 0, False
     while True:
-        before, opened, rest = rest.partition("{{")
-        trim = opened and rest.startswith("- ")
-        pieces.append(_Node("text", text=before.rstrip() if trim else before))
-        if not opened:
+        opened = template.find("{{", at)
+        text = template[at : opened if opened >= 0 else len(template)]
+        trim_end = opened >= 0 and template.startswith("- ", opened + 2)
+        text = text.lstrip() if trim_start else text
+        pieces.append(_Node("text", text=text.rstrip() if trim_end else text))
+        if opened < 0:
             return pieces
-        inner, rest = _action(rest[1:] if trim else rest)
-        if inner.endswith(" -"):
-            inner, rest = inner[:-2], rest.lstrip()
+        start = opened + 2 + trim_end
+        end = _action_end(template, start)
+        at, inner = end + 2, template[start:end]
+        trim_start = inner.endswith(" -")
+        if trim_start:
+            inner = inner[:-2]
         if not inner.strip().startswith("/*"):
             pieces.append(_Node("action", words=_words(inner)))
 
 
-def _action(rest: str) -> tuple[str, str]:
-    """What stands before the closing braces, quotes respected, and what follows them."""
+def _action_end(template: str, at: int) -> int:
+    """Where the closing braces stand, quotes respected."""
     quote = ""
-    at = 0
-    while at < len(rest):
-        char = rest[at]
+    while at < len(template):
+        char = template[at]
         if quote:
             if char == "\\" and quote == '"':
                 at += 1
@@ -70,8 +79,8 @@ def _action(rest: str) -> tuple[str, str]:
                 quote = ""
         elif char in _QUOTES:
             quote = char
-        elif rest.startswith("}}", at):
-            return rest[:at], rest[at + 2 :]
+        elif template.startswith("}}", at):
+            return at
         at += 1
     raise TemplateError("an action is never closed")
 
@@ -113,8 +122,10 @@ def _word_end(inner: str, at: int) -> int:
     return at
 
 
-def _parse(pieces: list[_Node], at: int, top: bool = False) -> tuple[list[_Node], int]:
+def _parse(pieces: list[_Node], at: int, top: bool = False, depth: int = 0) -> tuple[list[_Node], int]:
     """Nodes up to the `end` or `else` that closes them, and where that stands."""
+    if depth > _DEEPEST:
+        raise TemplateError(f"more than {_DEEPEST} blocks one inside another")
     nodes: list[_Node] = []
     while at < len(pieces):
         piece = pieces[at]
@@ -124,7 +135,7 @@ def _parse(pieces: list[_Node], at: int, top: bool = False) -> tuple[list[_Node]
                 raise TemplateError(f"unexpected {{{{{keyword}}}}}")
             return nodes, at
         if keyword in ("if", "range", "with"):
-            block, at = _block(pieces, at, keyword)
+            block, at = _block(pieces, at, keyword, depth)
             nodes.append(block)
         else:
             nodes.append(piece)
@@ -134,19 +145,24 @@ def _parse(pieces: list[_Node], at: int, top: bool = False) -> tuple[list[_Node]
     return nodes, at
 
 
-def _block(pieces: list[_Node], at: int, keyword: str) -> tuple[_Node, int]:
-    block = _Node(keyword, words=pieces[at].words[1:])
-    block.body, at = _parse(pieces, at + 1)
-    closing = pieces[at].words
-    if closing[0] == "else":
-        if closing[1:2] == ["if"]:
-            chained, at = _block([*pieces[:at], _Node("action", words=closing[1:]), *pieces[at + 1 :]], at, "if")
-            block.other = [chained]
-            return block, at
-        block.other, at = _parse(pieces, at + 1)
-        if pieces[at].words[0] != "end":
-            raise TemplateError("two {{else}} in one block")
-    return block, at + 1
+def _block(pieces: list[_Node], at: int, keyword: str, depth: int) -> tuple[_Node, int]:
+    first = block = _Node(keyword, words=pieces[at].words[1:])
+    while True:
+        block.body, at = _parse(pieces, at + 1, depth=depth + 1)
+        closing = pieces[at].words
+        if closing[0] == "end":
+            return first, at + 1
+        if closing[1:2] != ["if"]:
+            break
+        # A chain of else-ifs goes on; it is ended once.
+        depth += 1
+        chained = _Node("if", words=closing[2:])
+        block.other = [chained]
+        block = chained
+    block.other, at = _parse(pieces, at + 1, depth=depth + 1)
+    if pieces[at].words[0] != "end":
+        raise TemplateError("two {{else}} in one block")
+    return first, at + 1
 
 
 class _Run:
@@ -210,7 +226,9 @@ class _Run:
             out.append(self.text(node.body, item))
         return "".join(out)
 
-    def _pipeline(self, words: list[str], dot: Any) -> Any:
+    def _pipeline(self, words: list[str], dot: Any, depth: int = 0) -> Any:
+        if depth > _DEEPEST:
+            raise TemplateError(f"more than {_DEEPEST} parentheses one inside another")
         commands: list[list[str]] = [[]]
         depth = 0
         for word in words:
@@ -223,18 +241,18 @@ class _Run:
         for at, command in enumerate(commands):
             if not command:
                 raise TemplateError("missing value for command")
-            value = self._command(command, dot, [value] if at else [])
+            value = self._command(command, dot, [value] if at else [], depth)
         return value
 
-    def _command(self, words: list[str], dot: Any, last: list[Any]) -> Any:
+    def _command(self, words: list[str], dot: Any, last: list[Any], depth: int) -> Any:
         name = words[0]
         if name in FUNCTIONS:
-            arguments = [*self._operands(words[1:], dot), *last]
+            arguments = [*self._operands(words[1:], dot, depth), *last]
             try:
                 return FUNCTIONS[name](*arguments)
             except (TypeError, ValueError, KeyError, IndexError, AttributeError) as e:
                 raise TemplateError(f"error calling {name}: {e}") from None
-        operands = self._operands(words, dot)
+        operands = self._operands(words, dot, depth)
         if callable(operands[0]):
             # A method: {{.Label "name"}}.
             try:
@@ -245,7 +263,7 @@ class _Run:
             raise TemplateError(f'function "{name}" not defined')
         return operands[0]
 
-    def _operands(self, words: list[str], dot: Any) -> list[Any]:
+    def _operands(self, words: list[str], dot: Any, depth: int) -> list[Any]:
         values = []
         at = 0
         while at < len(words):
@@ -258,7 +276,7 @@ class _Run:
                     if depth == 0:
                         break
                     end += 1
-                value = self._pipeline(words[at + 1 : end], dot)
+                value = self._pipeline(words[at + 1 : end], dot, depth + 1)
                 if words[end] == ").":
                     end += 1
                     value = _path(value, words[end])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argosy.cli.options import UsageError
+from argosy.numbers import whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,8 +87,8 @@ def _range(text: str, what: str) -> Iterator[int]:
 
 
 def _number(text: str, what: str) -> int:
-    if text.isascii() and text.isdigit() and 0 < int(text) < 65536:
-        return int(text)
+    if number := whole(text, 65535):
+        return number
     raise UsageError(f"Invalid {what}: {text}")
 
 
@@ -95,4 +96,4 @@ def _is_address(text: str) -> bool:
     if ":" in text:
         return all(len(part) <= 4 and all(c in "0123456789abcdefABCDEF" for c in part) for part in text.split(":"))
     parts = text.split(".")
-    return len(parts) == 4 and all(p.isascii() and p.isdigit() and len(p) < 4 and int(p) < 256 for p in parts)
+    return len(parts) == 4 and all(len(p) < 4 and whole(p, 255) is not None for p in parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argosy.cli.options import UsageError
+from argosy.numbers import LARGEST, whole
 
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
 
@@ -19,8 +20,11 @@ def read_size(text: str, what: str = "size") -> int:
         unit = unit[0] + unit[1:].removesuffix("b").removesuffix("i")
     try:
         if unit in _UNITS and digits.isascii():
-            return int(digits) * _UNITS[unit] if digits.isdigit() else int(float(digits) * _UNITS[unit])
-    except ValueError:
+            number = whole(digits)
+            size = (int(float(digits[:40]) * _UNITS[unit])) if number is None else number * _UNITS[unit]
+            if size <= LARGEST:
+                return size
+    except (ValueError, OverflowError):
         pass
     raise UsageError(f"invalid {what}: '{text}'")
 
@@ -32,7 +36,8 @@ def read_swap(text: str) -> int:
 
 def read_cpus(text: str) -> int:
     """Billionths of a core of a decimal like "1.5"."""
-    whole, _, part = text.partition(".")
-    if (whole or part) and (whole + part).isascii() and (whole + part).isdigit() and len(part) <= 9:
-        return int(whole or "0") * 1_000_000_000 + int((part + "0" * 9)[:9])
+    above, _, part = text.partition(".")
+    cores, billionths = whole(above or "0", 1_000_000), whole((part + "0" * 9)[:9])
+    if (above or part) and len(part) <= 9 and cores is not None and billionths is not None:
+        return cores * 1_000_000_000 + billionths
     raise UsageError(f"invalid number of cpus: '{text}'")

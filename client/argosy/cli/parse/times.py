@@ -12,10 +12,13 @@ _UNITS = {
     "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9,
 }  # fmt: skip
 
+_LONGEST = 100
+"""Characters of a duration or a moment."""
+
 
 def read_duration(text: str) -> int:
     """Nanoseconds of a duration as Go writes it: "1h30m", "1.5s", "-2m". UsageError when it is none."""
-    rest = text.removeprefix("-").removeprefix("+")
+    rest = text.removeprefix("-").removeprefix("+") if len(text) <= _LONGEST else "?"
     total = 0
     if rest == "0":
         return 0
@@ -30,21 +33,28 @@ def read_duration(text: str) -> int:
         total += int(whole or "0") * scale + (int(part) * scale // 10 ** len(part) if part else 0)
         rest = rest[digits + len(unit) :]
     if total < 0 or text in ("", "-", "+"):
-        raise UsageError(f'invalid duration "{text}": use units like 500ms, 10s, 1m30s, 2h')
+        raise UsageError(f'invalid duration "{text[:100]}": use units like 500ms, 10s, 1m30s, 2h')
     return -total if text.startswith("-") else total
 
 
 def read_moment(text: str, now_ns: int | None = None) -> int:
     """Nanoseconds since 1970 of a moment: seconds since 1970, a duration back from now, or RFC 3339."""
-    seconds, _, part = text.partition(".")
-    if seconds.isascii() and seconds.isdigit() and (not part or (part.isdigit() and len(part) <= 9)):
+    seconds, _, part = text[: _LONGEST + 1].partition(".")
+    if (
+        len(text) <= _LONGEST
+        and seconds.isascii()
+        and seconds.isdigit()
+        and (not part or (part.isdigit() and len(part) <= 9))
+    ):
         return int(seconds) * 10**9 + (int((part + "0" * 9)[:9]) if part else 0)
     if text[:4].isdigit() and text[4:5] == "-":
         return _read_date(text)
     try:
         back = read_duration(text)
     except UsageError:
-        raise UsageError(f'invalid time "{text}": use RFC 3339, seconds since 1970, or a duration like 10m') from None
+        raise UsageError(
+            f'invalid time "{text[:100]}": use RFC 3339, seconds since 1970, or a duration like 10m'
+        ) from None
     return (time.time_ns() if now_ns is None else now_ns) - back
 
 
@@ -57,7 +67,7 @@ def _read_date(text: str) -> int:
     try:
         moment = datetime.datetime.fromisoformat(body + zone)
     except ValueError:
-        raise UsageError(f'invalid time "{text}": use RFC 3339, like 2006-01-02T15:04:05Z') from None
+        raise UsageError(f'invalid time "{text[:100]}": use RFC 3339, like 2006-01-02T15:04:05Z') from None
     # Without a zone it is local time, as Docker has it.
     moment = moment.astimezone() if moment.tzinfo is None else moment
     whole = moment - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)

@@ -7,6 +7,7 @@ from argosy.cli.engine import for_each
 from argosy.cli.options import Command, UsageError, argument, arguments, flag
 from argosy.cli.service.converge import converge
 from argosy.client.services import Services
+from argosy.numbers import whole
 from argosy.transport.blocking import wait
 from argosy.v1 import services_pb2 as pb
 
@@ -39,9 +40,10 @@ class Scale(Command):
         wanted = {}
         for entry in self.scales:
             name, found, count = entry.rpartition("=")
-            if not found or not (count.isascii() and count.isdigit()):
+            number = whole(count)
+            if not found or number is None:
                 raise UsageError(f"invalid scale specifier '{entry}'. Use SERVICE=REPLICAS", 1)
-            wanted[name] = int(count)
+            wanted[name] = number
 
         before = {}
 

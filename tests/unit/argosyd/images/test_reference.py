@@ -53,3 +53,9 @@ def test_any_text_is_a_reference_or_refused_and_what_is_one_reads_back(text: str
         parsed = parse(text).with_default_tag()
         assert parse(str(parsed)) == parsed
         assert parse(parsed.familiar) == parsed
+
+
+def test_a_name_is_never_shortened_to_another() -> None:
+    parsed = parse("docker.io/a.example/library/x")
+    assert parsed.familiar == "docker.io/a.example/library/x"
+    assert parse(parsed.familiar) == parsed

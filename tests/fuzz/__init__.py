@@ -1,0 +1,1 @@
+"""Everything that reads foreign bytes, held against bytes that nobody meant."""
