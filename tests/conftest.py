@@ -1,0 +1,22 @@
+"""What every test has."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from argosyd.trees.remove import empty
+
+
+@pytest.fixture
+def tmp_path(tmp_path: Path) -> Iterator[Path]:
+    """pytest's own, emptied afterwards: pytest keeps some, and cannot remove trees as deep as some tests make."""
+    yield tmp_path
+    fd = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        empty(fd)
+    finally:
+        os.close(fd)
