@@ -53,7 +53,7 @@ from argosyd.config import Config
 from argosyd.containers.room import Containers
 from argosyd.containers.rooms import Doors
 from argosyd.events import EventBus
-from argosyd.host import facts
+from argosyd.host import facts, modes
 from argosyd.images.archive import Archiver
 from argosyd.images.content import ContentStore
 from argosyd.images.importer import Importer
@@ -119,8 +119,7 @@ class Engine:
 
     async def _start(self) -> None:
         config = self.config
-        config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o711)
-        config.run_dir.mkdir(parents=True, exist_ok=True, mode=0o711)
+        modes.close_off(config.data_dir, config.run_dir)
         self._stack.callback(os.close, _lock(config.data_dir))
         database = await Database.open(config.data_dir / "argosy.db")
         self._stack.push_async_callback(database.close)

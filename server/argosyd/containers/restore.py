@@ -172,7 +172,7 @@ class Restorer:
         s = self._s
         await self._end_strays()
         for directory in (s.layout.run_dir / "containers", s.layout.data_dir / "containers", s.conmon.runtime.root):
-            directory.mkdir(parents=True, exist_ok=True, mode=0o711)
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             for entry in os.scandir(directory):
                 if entry.is_dir() and s.index.by_id(entry.name) is None:
                     if directory == s.conmon.runtime.root:

@@ -167,7 +167,7 @@ class Kernel:
 
     def make_namespace(self, pin: Path, sysctls: Mapping[str, str], taken: str = "") -> None:
         """A network namespace with its loopback up, kept by a bind mount at `pin`: a new one, or the one at `taken`."""
-        pin.parent.mkdir(parents=True, exist_ok=True, mode=0o711)
+        pin.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         pin.touch(mode=0o600)
         if taken:
             _keep(taken, pin)

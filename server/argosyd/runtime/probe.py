@@ -98,6 +98,7 @@ async def choose_runtime(run_dir: Path, cgroups: Cgroups, wanted: str = "") -> O
             problems.append(f"{name}: {problem}")
             continue
         temporary = cache.with_suffix(".new")
+        temporary.touch(mode=0o600)
         temporary.write_text(json.dumps({**known, name: key}))
         temporary.rename(cache)
         return runtime

@@ -73,7 +73,6 @@ class OverlaySnapshotter:
     async def start(self) -> None:
         """Reads the record; unmounts old views; deletes what was half made, half removed, or lost in a power cut."""
         self._empty.mkdir(parents=True, exist_ok=True)
-        self._root.chmod(0o711)
         rows = await self._database.read(lambda c: c.execute("SELECT * FROM snapshots").fetchall())
         dead = [r["key"] for r in rows if r["kind"] in (MAKING, REMOVING) or r["boot"] not in ("", self._boot)]
         lost = {r["key"] for r in rows if r["key"] in dead and r["kind"] != ACTIVE}
@@ -234,7 +233,7 @@ class OverlaySnapshotter:
     def _make_active(self, record: _Record) -> None:
         directory = self._directory(record)
         for name in ("", "fs", "work", "merged"):
-            (directory / name).mkdir(mode=0o755 if name else 0o711)
+            (directory / name).mkdir(mode=0o755 if name else 0o700)
         # The root of an overlay is its upper directory: it takes the owner and mode of the one below.
         below = next(self._layers(record.parent), None)
         if below is not None:

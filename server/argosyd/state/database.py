@@ -7,6 +7,7 @@ state (WAL). A process that is killed loses no committed transaction; `durable=T
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -47,7 +48,9 @@ class Database:
         return self
 
     def _open(self) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # Environments with passwords are in it; the files that SQLite makes beside it get its mode.
+        os.close(os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
         self._write_connection = _connect(self.path)
         migrate(self._write_connection)
         self._read_connection = _connect(self.path)

@@ -62,9 +62,8 @@ class LocalDriver:
         self._root = root
 
     def start(self) -> None:
-        """Makes the directory that holds them all; only root may list it."""
-        self._root.mkdir(parents=True, exist_ok=True)
-        self._root.chmod(0o701)
+        """Makes the directory that holds them all."""
+        self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def path(self, name: str) -> Path:
         """Where a volume's data is."""
@@ -73,7 +72,7 @@ class LocalDriver:
     def create(self, name: str) -> None:
         """Makes an empty volume. OSError; FileExistsError when something is in its place."""
         path = self.path(name)
-        path.parent.mkdir(mode=0o701)
+        path.parent.mkdir(mode=0o700)
         path.mkdir(mode=0o755)
         path.chmod(0o755)
 
