@@ -161,6 +161,15 @@ async def test_devices_terminals_and_memory_file_systems_work(client: Client) ->
     assert (out, err, code) == (b"1000\n", b"1000\n", 0)
 
 
+async def test_devices_of_the_host_are_bound_and_limits_stay_below_the_daemons(client: Client) -> None:
+    script = "stat -c %t:%T:%a /dev/own; echo x >/dev/own; ulimit -n; cat /proc/self/oom_score_adj"
+    limits = {"ulimits": {"nofile": "1000000000:1000000000"}, "oom_score_adj": -900}
+    words = (await outputs(client, script, userns_mode="auto", devices=["/dev/null:/dev/own"], **limits)).split()
+    assert words[0] == "1:3:666"
+    assert int(words[1]) < 1_000_000_000
+    assert int(words[2]) > -900
+
+
 async def test_it_goes_on_over_a_restart_of_the_daemon(client: Client, daemon: Daemon) -> None:
     id = await client.started(
         "sh", "-c", "touch /mine; sleep 1000", userns_mode="auto", mounts=[volume("again", "/data")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes.util
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,11 +68,27 @@ def _kernel(config: Config) -> Iterator[Finding]:
         usable = apparmor.is_usable()
         detail = "on" if usable else "on, but there is no apparmor_parser: containers are not confined by it"
         yield Finding("AppArmor", usable, detail, needed=False, remedy="apt install apparmor")
+    yield _user_namespaces()
     for name, number, needed in (("SYS_ADMIN", CAP_SYS_ADMIN, True), ("NET_ADMIN", CAP_NET_ADMIN, True),
                                  ("SYS_RESOURCE", CAP_SYS_RESOURCE, False)):  # fmt: skip
         held = has_capability(number)
         detail = "held" if held else "not held" + ("" if needed else ": hard limits cannot be raised")
         yield Finding(f"CAP_{name}", held, detail, needed, "run as root")
+
+
+def _user_namespaces(most: Path = Path("/proc/sys/user/max_user_namespaces")) -> Finding:
+    version = tuple(int(n) for n in re.findall(r"\d+", os.uname().release)[:2])
+    allowed = most.exists() and most.read_text().strip() != "0"
+    if version < (5, 19):
+        detail, remedy = f"Linux {os.uname().release} has no overlays of id-mapped layers", "Linux 5.19"
+    elif not allowed:
+        detail, remedy = "turned off", "sysctl -w user.max_user_namespaces=10000"
+    else:
+        programs = [p for p in ("unshare", "nsenter") if facts.find_program(p)]
+        allowed = len(programs) == 2
+        detail, remedy = "can be made" if allowed else "no unshare or nsenter", "apt install util-linux"
+    present = version >= (5, 19) and allowed
+    return Finding("user namespaces", present, detail, needed=False, remedy=remedy)
 
 
 def findings(config: Config) -> list[Finding]:

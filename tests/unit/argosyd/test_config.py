@@ -21,6 +21,13 @@ def test_the_command_line_wins_over_the_file(tmp_path: Path) -> None:
     assert (loaded.data_dir, loaded.log_level, loaded.listeners) == (Path("/d"), "error", ("unix:///a", "unix:///b"))
 
 
+def test_user_namespaces_can_be_set_in_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text('userns_remap = "default"\n')
+    assert _load("--config", str(file)).userns_remap == "default"
+    assert _load("--config", str(file), "--userns-remap", "bob:users").userns_remap == "bob:users"
+
+
 def test_the_socket_follows_the_run_dir() -> None:
     assert _load("--run-dir", "/r").listeners == ("unix:///r/argosy.sock",)
 

@@ -137,6 +137,9 @@ def _mounts(request: Request, host: Host, secured: security.Security) -> list[di
     ]
     if spec.init:
         files.append(mounts.bind(mounts.INIT_PATH, host.init, "rprivate", "ro"))
+    if request.userns is not None:
+        # Nobody in a user namespace makes devices: those of the host are bound, as its owners and modes are.
+        files += [mounts.bind(target, source, "rprivate") for source, target in devices.places(spec.devices)]
     system = mounts.system_mounts(
         spec,
         shm="/dev/shm" if spec.ipc_mode == "host" else request.shm,
@@ -192,7 +195,7 @@ def _linux(request: Request, host: Host, caps: Sequence[str], secured: security.
         seen = {node["path"] for node in nodes}
         made["devices"] = [*nodes, *(n for n in devices.host_nodes() if n["path"] not in seen)]
     else:
-        if nodes:
+        if nodes and request.userns is None:
             made["devices"] = nodes
         if not secured.systempaths_unconfined:
             made["maskedPaths"] = [*paths.MASKED, *host.thermal_throttle]

@@ -96,6 +96,11 @@ def requested(
     return nodes, rules
 
 
+def places(texts: Iterable[str], look: Callable[[str], os.stat_result] = os.stat) -> list[tuple[str, str]]:
+    """Where every device of `requested` is on the host, and where it is to be. NotFound, InvalidArgument."""
+    return [pair for text in texts for pair in _below(parse(text), look)]
+
+
 def _below(device: DeviceRequest, look: Callable[[str], os.stat_result]) -> list[tuple[str, str]]:
     try:
         status = look(device.source)

@@ -39,7 +39,7 @@ def rlimits(wanted: Mapping[str, str], host: Host) -> tuple[list[dict[str, Any]]
         own = host.hard_limits.get(name, -1)
         highest = _UNLIMITED if own < 0 or own == sys.maxsize else own
         if hard > highest and not host.may_raise_limits:
-            warnings.append(f"ulimit {name}: lowered to {highest}, because the daemon may not raise its own limits")
+            warnings.append(f"ulimit {name}: lowered to {highest}, raising it takes CAP_SYS_RESOURCE on the host")
             soft, hard = min(soft, highest), highest
         entries.append({"type": f"RLIMIT_{name.upper()}", "soft": soft, "hard": hard})
     return entries, warnings
@@ -54,5 +54,7 @@ def oom_score(wanted: int, host: Host) -> tuple[int | None, list[str]]:
     if wanted < host.oom_score_adj and not host.may_raise_limits:
         if wanted == 0:
             return None, []
-        return None, [f"oom-score-adj {wanted}: left at {host.oom_score_adj}, because the daemon may not lower it"]
+        return None, [
+            f"oom-score-adj {wanted}: left at {host.oom_score_adj}, lowering it takes CAP_SYS_RESOURCE on the host"
+        ]
     return wanted, []

@@ -14,8 +14,10 @@ from argosyd.containers.model import ContainerSpec, Resources
 from argosyd.containers.spec.builder import Request, build
 from argosyd.containers.spec.capabilities import ALL
 from argosyd.containers.spec.facts import Host
+from argosyd.containers.spec.userns import UserNamespace
 from argosyd.containers.spec.users import User
 from argosyd.images.model import ImageConfig
+from argosyd.userns.ids import IdMap, IdRange
 from argosyd.volumes.model import MountType, ResolvedMount
 
 HOST = Host(
@@ -186,3 +188,33 @@ def test_oom_score() -> None:
     result = build(request(ContainerSpec("b", oom_score_adj=10)), weak)
     assert "oomScoreAdj" not in result.spec["process"]
     assert result.warnings
+
+
+def test_a_user_namespace_changes_this_and_nothing_else() -> None:
+    ranges = (IdRange(0, 100_000, 65536),)
+    inside = UserNamespace("/proc/7/ns/user", IdMap(ranges, ranges))
+    plain, mapped = built(), built(userns=inside)
+    mappings = [{"containerID": 0, "hostID": 100_000, "size": 65536}]
+    linux = mapped["linux"]
+    assert linux.pop("uidMappings") == linux.pop("gidMappings") == mappings
+    linux["namespaces"].remove({"type": "user", "path": "/proc/7/ns/user"})
+    assert mapped == plain
+
+
+def test_what_nobody_in_a_user_namespace_may_do_is_done_otherwise() -> None:
+    ranges = (IdRange(0, 100_000, 65536),)
+    inside = UserNamespace("/proc/7/ns/user", IdMap(ranges, ranges))
+    spec = ContainerSpec(
+        "b", domainname="example", devices=("/dev/null:/dev/own:r",), ulimits={"nofile": "4096"}, oom_score_adj=-5
+    )
+    made = build(request(spec, userns=inside), HOST)
+    assert "sysctl" not in made.spec["linux"]
+    assert "devices" not in made.spec["linux"]
+    assert mounts(made.spec)["/dev/own"]["source"] == "/dev/null"
+    rules = made.spec["linux"]["resources"]["devices"]
+    assert rules[-1] == {"allow": True, "type": "c", "access": "r", "major": 1, "minor": 3}
+    assert made.spec["process"]["rlimits"] == [{"type": "RLIMIT_NOFILE", "soft": 1024, "hard": 1024}]
+    assert "oomScoreAdj" not in made.spec["process"]
+    assert len(made.warnings) == 2
+    with pytest.raises(InvalidArgument, match="user 70000 does not exist"):
+        built(userns=inside, user=User(uid=70000))
