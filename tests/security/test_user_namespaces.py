@@ -230,6 +230,17 @@ async def test_a_user_that_does_not_exist_inside_is_one_line(client: Client) -> 
         await client.stub.Start(pb.StartContainerRequest(container=id))
 
 
+def test_a_volume_that_cannot_be_mapped_is_refused_by_name(daemon: Daemon) -> None:
+    daemon.argosy("volume", "create", "--opt=type=ramfs", "--opt=device=ramfs", "plain-memory", check=True)
+    mount = ("-v", "plain-memory:/data", "busybox", "touch", "/data/x")
+    refused = daemon.argosy("run", "--rm", "--userns=auto", *mount)
+    assert refused.returncode == 125
+    assert refused.stderr.count(b"\n") == 1
+    assert b"volumes/plain-memory/_data is on cannot be id-mapped" in refused.stderr
+    assert daemon.argosy("run", "--rm", "--userns=host", *mount).returncode == 0
+    daemon.argosy("volume", "rm", "plain-memory", check=True)
+
+
 async def test_others_on_the_host_cannot_reach_the_root(client: Client, daemon: Daemon) -> None:
     # What containers need is below the run directory, so the data directory may be closed to everybody.
     mode = daemon.data_dir.stat().st_mode & 0o7777
