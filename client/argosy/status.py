@@ -88,7 +88,7 @@ def to_status(error: BaseException) -> Status:
     if error.kind:
         metadata["kind"] = error.kind
     if error.id:
-        metadata["id"] = error.id
+        metadata["id"] = error.id[:_VALUE_LIMIT]
     message = error.message[:_MESSAGE_LIMIT]
     info = _text(1, error.reason) + _text(2, DOMAIN)
     for key, value in metadata.items():

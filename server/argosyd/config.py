@@ -99,7 +99,7 @@ def read_file(path: Path) -> dict[str, Any]:
         values = tomllib.loads(path.read_text())
     except FileNotFoundError:
         raise NotFound(f"no config file at {path}", kind="config", id=str(path)) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidArgument(f"{path}: {error}", kind="config", id=str(path), reason="NOT_TOML") from None
     return from_mapping(values, str(path))
 

@@ -271,8 +271,8 @@ def templates(data: bytes) -> None:
 
 
 def options(data: bytes) -> None:
-    """What options of the command line hold: mounts, ports, sizes, times, pairs, filters."""
-    text = _text(data)
+    """What options of the command line hold: mounts, ports, sizes, times, pairs, filters. They hold no NUL."""
+    text = _text(data).replace("\0", "")
     for call in (
         lambda: cli_mounts.read_mount(text), lambda: cli_mounts.read_volume(text), lambda: cli_mounts.read_tmpfs(text),
         lambda: cli_ports.read_ports(text), lambda: cli_ports.read_exposed(text), lambda: cli_sizes.read_size(text),
@@ -315,7 +315,9 @@ def _message(message: Any, field: str, kind: Any, data: bytes) -> None:
     request = message.FromString(data)
     if request.HasField(field):
         value = from_proto(getattr(request, field), kind)
-        to_proto(value, type(getattr(request, field)))
+        # Options of a build are only ever read.
+        if kind is not BuildOptions:
+            to_proto(value, type(getattr(request, field)))
 
 
 def _service(request: Any) -> None:
@@ -334,7 +336,7 @@ def records(data: bytes) -> None:
         pass
     try:
         values = tomllib.loads(_text(data))
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return
     config.from_mapping(values, "argosyd.toml")
 

@@ -72,7 +72,7 @@ def _bad(why: str) -> DataLoss:
 
 def _strings(value: object) -> tuple[str, ...]:
     if isinstance(value, str):
-        return (value,)
+        return (value,) if value else ()
     return tuple(str(v) for v in value if not isinstance(v, dict | list)) if isinstance(value, list) else ()
 
 

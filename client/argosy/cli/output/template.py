@@ -230,10 +230,10 @@ class _Run:
         if depth > _DEEPEST:
             raise TemplateError(f"more than {_DEEPEST} parentheses one inside another")
         commands: list[list[str]] = [[]]
-        depth = 0
+        nested = 0
         for word in words:
-            depth += (word == "(") - (word in (")", ")."))
-            if word == "|" and depth == 0:
+            nested += (word == "(") - (word in (")", ")."))
+            if word == "|" and nested == 0:
                 commands.append([])
             else:
                 commands[-1].append(word)
@@ -268,12 +268,12 @@ class _Run:
         at = 0
         while at < len(words):
             if words[at] == "(":
-                end, depth = at, 0
+                end, nested = at, 0
                 while True:
                     if end >= len(words):
                         raise TemplateError("an unclosed left paren")
-                    depth += (words[end] == "(") - (words[end] in (")", ")."))
-                    if depth == 0:
+                    nested += (words[end] == "(") - (words[end] in (")", ")."))
+                    if nested == 0:
                         break
                     end += 1
                 value = self._pipeline(words[at + 1 : end], dot, depth + 1)

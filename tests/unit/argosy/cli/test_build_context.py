@@ -145,3 +145,17 @@ def test_headers_read_as_they_were_written(name: str, size: int, link: str, mtim
     )
     assert found.size == (0 if link else size)
     assert (found.uid, found.gid, found.uname) == (0, 0, "")
+
+
+@pytest.mark.parametrize("text", ["a" * 2_000, "a\n" * 1_001, "#" * (2 << 20), "[z-a]"])
+def test_far_too_much_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="dockerignore"):
+        Ignore(text)
+
+
+def test_many_directories_do_not_change_the_answers() -> None:
+    ignore = Ignore("**/tmp\n*.pyc\n!keep/**")
+    for number in range(2_000):
+        assert ignore.ignores(f"d{number}/tmp/x")
+        assert not ignore.ignores(f"d{number}/x/tmp2")
+        assert not ignore.ignores(f"keep/{number}/tmp")

@@ -128,3 +128,22 @@ def test_any_template_renders_or_is_refused(template: str) -> None:
 def test_plain_rows_are_rendered_as_the_engine_would(template: str) -> None:
     row = {"ID": "abc", "Names": "web"}
     assert render_row(template, row) == render(template, row)
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        ("{{if .Name}}" * 60, "blocks one inside another"),
+        ("{{" + "(" * 60 + ".Name" + ")" * 60 + "}}", "parentheses one inside another"),
+        ("{{if .Name}}" + "{{else if .Name}}" * 60 + "{{end}}", "blocks one inside another"),
+        ("x" * 70_000, "at most 65536 characters"),
+    ],
+)
+def test_templates_have_an_end(template: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        render(template, OBJECT)
+
+
+def test_a_chain_of_else_ifs() -> None:
+    template = "{{if .State.Health}}a{{else if .Nothing}}b{{else if eq .Size 5}}c{{else}}d{{end}}e"
+    assert render(template, {**OBJECT, "Nothing": 0}) == "ce"

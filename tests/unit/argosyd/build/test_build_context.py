@@ -155,3 +155,50 @@ def _small_tar() -> bytes:
             info.size = 3 if kind == tarfile.REGTYPE else 0
             tar.addfile(info, io.BytesIO(b"abc"))
     return buffer.getvalue()
+
+
+def pax_context(*records: tuple[str, str]) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        info = tarfile.TarInfo("file")
+        info.pax_headers = dict(records)
+        tar.addfile(info)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        [("path", "a/" * 2_500 + "f")], [("mtime", "9" * 5_000)], [("mtime", "1e99")], [("size", "9" * 5_000)],
+        [("size", "²")], [(f"k{n}", "v") for n in range(1_500)], [("path", "../x")],
+    ],
+    ids=["long", "time", "exponent", "size", "digit", "records", "out"],
+)  # fmt: skip
+def test_absurd_headers_are_refused(tmp_path: Path, records: list[tuple[str, str]]) -> None:
+    context = ContextTar(tmp_path / "c.tar")
+    try:
+        with pytest.raises(InvalidArgument):
+            context.feed(pax_context(*records))
+            context.finish()
+    finally:
+        context.close()
+
+
+def test_there_is_an_end_to_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("argosyd.build.context._MOST_ENTRIES", 10)
+    context = ContextTar(tmp_path / "c.tar")
+    try:
+        with pytest.raises(InvalidArgument, match="more than 10 files"):
+            context.feed(pax_context(("path", "a/" * 20 + "f")))
+    finally:
+        context.close()
+
+
+def test_wildcards_end_where_links_lead_in_circles(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for name in ("a", "b", "c"):
+        (tmp_path / name).symlink_to(".")
+    tree = TreeSource(Root.at(tmp_path), "the tree")
+    assert patterns.matches(tree, "*/" * 60 + "file") == ["file"]
+    with pytest.raises(InvalidArgument, match="at most 128 parts"):
+        patterns.matches(tree, "*/" * 130)

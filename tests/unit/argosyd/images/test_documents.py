@@ -126,3 +126,44 @@ def test_challenges() -> None:
 @given(st.text())
 def test_any_challenge_header(text: str) -> None:
     auth.parse_challenge(text)
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"WorkingDir": "/a\0b"}, "NUL byte"),
+        ({"Env": ["A=\0"]}, "NUL byte"),
+        ({"Healthcheck": {"Test": ["CMD", "\0"]}}, "NUL byte"),
+        ({"WorkingDir": "/" * 5_000}, "more than 4095"),
+        ({"Volumes": {"/" + "v" * 5_000: {}}}, "more than 4095"),
+        ({"Env": ["A"] * 5_000}, "more than 4096 variables"),
+        ({"Env": ["A=" + "b" * (1 << 20)]}, "more than 1048576 characters"),
+        ({"OnBuild": ["RUN x"] * 257}, "more than 256 ONBUILD"),
+        ({"Cmd": ["x"] * 20_001}, "more than 20000 words"),
+    ],
+)
+def test_a_config_that_no_container_can_have_is_refused(config: dict[str, object], words: str) -> None:
+    document = {"config": config, "rootfs": {"diff_ids": []}}
+    with pytest.raises(DataLoss, match=words):
+        oci_config.parse(json.dumps(document).encode())
+
+
+def test_a_health_check_without_a_test_is_none() -> None:
+    for test in (1, [], [[]], {}, ""):
+        document = {"config": {"Healthcheck": {"Test": test}}, "rootfs": {"diff_ids": []}}
+        assert oci_config.parse(json.dumps(document).encode()).config.health_check is None
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"layers": [{}] * 1_001, "config": {}},
+        {"manifests": [{}] * 5_001},
+        {"layers": [], "config": {"digest": "sha256:" + "a" * 64, "size": 5 << 20}},
+        {"layers": [], "config": {"digest": "sha256:" + "a" * 64, "size": 1 << 70}},
+        {"layers": [], "config": {}, "mediaType": ["x"]},
+    ],
+)  # fmt: skip
+def test_a_manifest_that_is_too_large_is_refused(document: dict[str, object]) -> None:
+    with pytest.raises(DataLoss):
+        manifests.parse(json.dumps(document).encode())
