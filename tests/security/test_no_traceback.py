@@ -42,7 +42,7 @@ def launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeDaemon]:
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeDaemon]:
     """Listens at ARGOSY_HOST."""
     monkeypatch.setenv("ARGOSY_HOST", f"unix://{tmp_path}/s")
     monkeypatch.setenv("ARGOSY_CONFIG", str(tmp_path / "config"))
@@ -100,7 +100,7 @@ FULL = [
 
 
 @pytest.mark.parametrize(("line", "code"), FULL)
-@pytest.mark.usefixtures("daemon")
+@pytest.mark.usefixtures("fake")
 def test_a_full_disk_below_standard_output(line: tuple[str, ...], code: int) -> None:
     with open("/dev/full", "wb") as full:
         done = subprocess.run(command(*line), stdout=full, stderr=subprocess.PIPE, env=environment(), timeout=30)
@@ -108,7 +108,7 @@ def test_a_full_disk_below_standard_output(line: tuple[str, ...], code: int) -> 
     assert (done.returncode, b"/dev/stdout: no space left on device" in done.stderr) == (code, True)
 
 
-@pytest.mark.usefixtures("daemon")
+@pytest.mark.usefixtures("fake")
 def test_a_full_disk_below_standard_error_changes_nothing() -> None:
     with open("/dev/full", "wb") as full:
         done = subprocess.run(command("ps", "-q"), stdout=subprocess.PIPE, stderr=full, env=environment(), timeout=30)
@@ -117,7 +117,7 @@ def test_a_full_disk_below_standard_error_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("line", [("ps",), ("logs", "web"), ("export", "web"), ("run", "image"), ("--help",)])
-@pytest.mark.usefixtures("daemon")
+@pytest.mark.usefixtures("fake")
 def test_a_broken_pipe(line: tuple[str, ...]) -> None:
     ours, theirs = os.pipe()
     os.close(ours)
@@ -138,7 +138,7 @@ def test_a_broken_pipe(line: tuple[str, ...]) -> None:
         (("run", "-v", "./a:/b", "image"), 125),
     ],
 )
-@pytest.mark.usefixtures("daemon")
+@pytest.mark.usefixtures("fake")
 def test_a_vanished_working_directory(line: tuple[str, ...], code: int, tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
@@ -156,7 +156,7 @@ def test_a_vanished_working_directory(line: tuple[str, ...], code: int, tmp_path
 
 @pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-"])
 @pytest.mark.parametrize("line", ["ps", "run -i image", "load", "exec -i web x", "cp - web:/"])
-@pytest.mark.usefixtures("daemon")
+@pytest.mark.usefixtures("fake")
 def test_closed_standard_streams(line: str, closed: str) -> None:
     shell = f'exec "$@" {closed}'
     done = subprocess.run(
@@ -170,7 +170,7 @@ def test_closed_standard_streams(line: str, closed: str) -> None:
     assert done.returncode in (0, 1, 125)
 
 
-@pytest.mark.usefixtures("daemon")
+@pytest.mark.usefixtures("fake")
 def test_words_that_are_no_text() -> None:
     for line in (["inspect", "\udcff"], ["rm", "a\udcff"], ["run", "\udcff"], ["\udcff"]):
         done = subprocess.run(command(*line), capture_output=True, env=environment(), timeout=30)
@@ -195,7 +195,7 @@ exec(compile(open(sys.argv[0]).read(), sys.argv[0], "exec"))
 """
 
 
-def test_an_interrupt_at_any_import_of_the_start(daemon: FakeDaemon) -> None:
+def test_an_interrupt_at_any_import_of_the_start(fake: FakeDaemon) -> None:
     """It ends the command at once; the finder sends the signal with the import of that number."""
     at = reached = 0
     while reached == at:
@@ -249,7 +249,7 @@ def test_an_interrupt_while_the_daemon_is_silent(line: tuple[str, ...], tmp_path
     assert not list(tmp_path.glob("*partial"))
 
 
-def test_an_interrupt_that_the_shell_ignores_stays_ignored(daemon: FakeDaemon) -> None:
+def test_an_interrupt_that_the_shell_ignores_stays_ignored(fake: FakeDaemon) -> None:
     done = subprocess.run(
         [
             "/bin/sh",
@@ -271,10 +271,10 @@ def test_an_interrupt_that_the_shell_ignores_stays_ignored(daemon: FakeDaemon) -
     assert (done.returncode, done.stdout) == (0, b"c" * 12 + b"\n")
 
 
-def test_an_error_that_nobody_foresaw_is_one_line(daemon: FakeDaemon, capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_error_that_nobody_foresaw_is_one_line(fake: FakeDaemon, capfd: pytest.CaptureFixture[str]) -> None:
     far = containers_pb2.LogEntry(data=b"x")
     far.time.seconds = 1 << 62
-    daemon.on("Containers/Logs", lambda r, c: iter([containers_pb2.LogsResponse(entries=[far])]))
+    fake.on("Containers/Logs", lambda r, c: iter([containers_pb2.LogsResponse(entries=[far])]))
     assert cli.run(["logs", "-t", "web"]) == 1
     one_line(capfd.readouterr().err.encode())
 
@@ -303,8 +303,8 @@ SAID: dict[str, Callable[[FakeDaemon], object]] = {
 
 
 @pytest.mark.parametrize("line", SAID)
-def test_what_a_daemon_says_does_nothing_to_the_terminal(line: str, daemon: FakeDaemon) -> None:
-    SAID[line](daemon)
+def test_what_a_daemon_says_does_nothing_to_the_terminal(line: str, fake: FakeDaemon) -> None:
+    SAID[line](fake)
     done = subprocess.run(command(*line.split()), input=b"FROM x", capture_output=True, env=environment(), timeout=30)
     shown = done.stderr.decode()
     assert "bad" in shown
@@ -312,9 +312,9 @@ def test_what_a_daemon_says_does_nothing_to_the_terminal(line: str, daemon: Fake
     assert "\\x1b]0;owned\\x07" in shown
 
 
-def test_tables_do_nothing_to_the_terminal_and_pipes_get_what_there_is(daemon: FakeDaemon) -> None:
+def test_tables_do_nothing_to_the_terminal_and_pipes_get_what_there_is(fake: FakeDaemon) -> None:
     container = containers_pb2.Container(id="c" * 64, name=f"web{ESCAPE}")
-    daemon.on("Containers/List", containers_pb2.ListContainersResponse(containers=[container]))
+    fake.on("Containers/List", containers_pb2.ListContainersResponse(containers=[container]))
     shown = subprocess.run(command("ps"), capture_output=True, env=environment(), timeout=30).stdout.decode()
     assert "web\\x1b]0;owned" in shown
     assert "\x1b" not in shown

@@ -93,17 +93,20 @@ def _entry(name: str, path: str, inodes: dict[tuple[int, int], str]) -> Iterator
         raise OSError(0, "device files cannot be sent")
 
 
-def header(name: str, status: os.stat_result, kind: str, size: int = 0, link: str = "") -> bytes:
+def header(
+    name: str, status: os.stat_result, kind: str, size: int = 0, link: str = "", owner: tuple[int, int] = (0, 0)
+) -> bytes:
     """A ustar header, or a PAX one for what ustar cannot hold. Plain ones are made 20 times faster than by tarfile."""
     mode, mtime = stat.S_IMODE(status.st_mode), int(status.st_mtime)
     raw, raw_link = os.fsencode(name), os.fsencode(link)
-    if len(raw) > 100 or len(raw_link) > 100 or size >= 8**11 or not 0 <= mtime < 8**11:
+    if len(raw) > 100 or len(raw_link) > 100 or size >= 8**11 or not 0 <= mtime < 8**11 or max(owner) >= 8**7:
         tarfile = import_module("tarfile")
         info = tarfile.TarInfo(name)
         info.mode, info.mtime, info.size, info.linkname, info.type = mode, mtime, size, link, kind.encode()
+        info.uid, info.gid = owner
         pax: bytes = info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
         return pax
-    numbers = b"%07o\0%07o\0%07o\0%011o\0%011o\0" % (mode, 0, 0, size, mtime)
+    numbers = b"%07o\0%07o\0%07o\0%011o\0%011o\0" % (mode, *owner, size, mtime)
     block = raw.ljust(100, b"\0") + numbers + b" " * 8 + kind.encode() + raw_link.ljust(100, b"\0")
     block = (block + b"ustar\x0000").ljust(512, b"\0")
     return block[:148] + b"%06o\0 " % sum(block) + block[156:]

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import os
-import shutil
+import posixpath
+import stat
 import sys
-import tarfile
-import tempfile
 
 from argosy import errors
 from argosy.cli.container.stream import write_all
+from argosy.cli.copying.pack import pack
+from argosy.cli.copying.places import Place, plan
+from argosy.cli.copying.unpack import Refused, unpack
 from argosy.cli.image.archive import read_file
 from argosy.cli.options import Command, UsageError, argument, flag
+from argosy.cli.output.units import human_size
 from argosy.client.containers import Containers
 from argosy.transport.blocking import each, wait
 from argosy.v1 import containers_pb2 as pb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from typing import Any
+    from collections.abc import Iterable, Iterator
 
     from argosy.cli.engine import Engine
 
-_CHUNK = 1 << 18
+_LINKS = 10  # symbolic links followed from one to the next, as Docker does
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class Copy(Command):
@@ -36,60 +39,99 @@ class Copy(Command):
     target = argument("CONTAINER:DEST_PATH|DEST_PATH|-")
 
     def run(self, engine: Engine) -> int:
-        """Prints nothing."""
-        api = Containers(engine.channel)
+        """Says on a terminal how much was copied; prints nothing else but an archive that was asked for."""
         from_container, source = split(self.source)
         to_container, target = split(self.target)
         if from_container and to_container:
             raise UsageError("copying between containers is not supported", 1)
-        if from_container:
-            self._out(api, from_container, source, target)
-        elif to_container:
-            self._in(api, source, to_container, target)
-        else:
+        if not from_container and not to_container:
             raise UsageError("must specify at least one container source", 1)
+        if not source or not target:
+            raise UsageError("a path is missing: use CONTAINER:PATH", 1)
+        count = _Count()
+        if from_container:
+            self._out(engine, from_container, source, target, count)
+        else:
+            self._in(engine, source, to_container, target, count)
+        if not self.quiet and target != "-" and sys.stdout.isatty():
+            engine.say(f"Successfully copied {human_size(count.size)} to {self.target}")
         return 0
 
-    def _out(self, api: Containers, container: str, source: str, target: str) -> None:
-        replies = each(api.copy_out(container, source, self.follow_link))
+    def _out(self, engine: Engine, container: str, source: str, target: str, count: _Count) -> None:
+        there = Place(source)
+        # The daemon gets no dots: what it would make of them is ours to say. A slash follows a link.
+        path = there.path + ("/" if there.asserts and there.path != "/" else "")
+        if target == "-":
+            replies = each(Containers(engine.channel).copy_out(container, path, self.follow_link))
+            next(replies, None)
+            sys.stdout.flush()
+            for reply in replies:
+                write_all(1, reply.data)
+            return
+        here, exists, is_dir = _here(target)
+        replies = each(Containers(engine.channel).copy_out(container, path, self.follow_link))
         first = next(replies, None)
         if first is None or not first.HasField("stat"):
             raise errors.Internal("the daemon sent no description of the path")
-        data = (reply.data for reply in replies)
-        if target == "-":
-            sys.stdout.flush()
-            for piece in data:
-                write_all(1, piece)
-            return
-        with tempfile.TemporaryFile() as spool:
-            for piece in data:
-                spool.write(piece)
-            spool.seek(0)
-            with tarfile.open(fileobj=spool, mode="r:") as tar:
-                _unpack(tar, first.stat, source, target, self.archive)
+        if there.asserts and not first.stat.is_dir:
+            raise UsageError(f"{there.path} in {container} is not a directory", 1)
+        folder, name = plan(there, first.stat.is_dir, here, exists, is_dir)
+        fd = _open(folder)
+        try:
+            pieces = count.each(reply.data for reply in replies)
+            unpack(
+                pieces,
+                fd,
+                os.fsencode(name),
+                tree=first.stat.is_dir,
+                root=there.path == "/",
+                archive=self.archive,
+                say=engine.say,
+            )
+        except Refused as e:
+            raise UsageError(f"{e} in {folder}", 1) from None
+        except OSError as e:
+            raise UsageError(f"{posixpath.join(folder, e.filename or '')}: {e.strerror or e}", 1) from None
+        finally:
+            os.close(fd)
 
-    def _in(self, api: Containers, source: str, container: str, target: str) -> None:
+    def _in(self, engine: Engine, source: str, container: str, target: str, count: _Count) -> None:
+        api = Containers(engine.channel)
         if source == "-":
-            start = pb.CopyInStart(container=container, path=target or "/", archive=self.archive)
-            wait(api.copy_in(start, read_file("-")))
+            there, _, is_dir = _there(api, container, target)
+            if not is_dir:
+                raise UsageError(f'destination "{container}:{target}" must be a directory', 1)
+            self._send(api, container, there.path, count.each(read_file("-")))
             return
-        path = source.rstrip("/") or "/"
-        if not os.path.lexists(path):
-            raise UsageError(f"lstat {os.path.abspath(path)}: no such file or directory", 1)
-        if self.follow_link or source.endswith("/"):
-            path = os.path.realpath(path)
-        is_dir = os.path.isdir(path) and not os.path.islink(path)
-        stat = _stat(api, container, target)
-        contents = is_dir and (source.endswith("/.") or source == ".")
-        folder, name = os.path.dirname(target.rstrip("/")) or "/", os.path.basename(target.rstrip("/"))
-        if stat is not None and stat.is_dir:
-            folder, name = target, "" if contents else os.path.basename(os.path.abspath(path))
-        elif stat is not None and is_dir:
-            raise UsageError(f"cannot copy directory to file {target}", 1)
-        elif stat is None and target.endswith("/") and not is_dir:
-            raise UsageError(f"destination directory {target} must exist", 1)
-        start = pb.CopyInStart(container=container, path=folder, archive=self.archive)
-        wait(api.copy_in(start, _pack(path, name)))
+        here = Place(source, _folder(source))
+        folder, entry, is_dir = _source(here, self.follow_link)
+        there, exists, there_is_dir = _there(api, container, target)
+        into, name = plan(here, is_dir, there, exists, there_is_dir)
+        fd = _open(folder)
+        try:
+            archive = pack(fd, os.fsencode(entry), os.fsencode(name), self.archive)
+            self._send(api, container, into, count.each(archive))
+        except OSError as e:
+            raise UsageError(f"{posixpath.join(folder, e.filename or entry)}: {e.strerror or e}", 1) from None
+        finally:
+            os.close(fd)
+
+    def _send(self, api: Containers, container: str, path: str, archive: Iterable[bytes]) -> None:
+        start = pb.CopyInStart(container=container, path=path, archive=self.archive, no_overwrite_dir=True)
+        wait(api.copy_in(start, archive))
+
+
+class _Count:
+    """Bytes that passed."""
+
+    def __init__(self) -> None:
+        self.size = 0
+
+    def each(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        """The same pieces."""
+        for piece in pieces:
+            self.size += len(piece)
+            yield piece
 
 
 def split(text: str) -> tuple[str, str]:
@@ -100,8 +142,64 @@ def split(text: str) -> tuple[str, str]:
     return (container, path) if found and "/" not in container else ("", text)
 
 
+def _here(target: str) -> tuple[Place, bool, bool]:
+    """A destination on this host: where it is behind links, whether it is there, whether it is a directory."""
+    place = Place(target, _folder(target))
+    if os.path.islink(place.path):
+        # What is copied goes to where the link leads, which may have to be made.
+        end = "/." if place.contents else "/" if place.asserts else ""
+        place = Place(os.path.realpath(place.path) + end)
+    try:
+        mode = os.stat(place.path).st_mode
+    except FileNotFoundError:
+        if not os.path.isdir(place.folder):
+            raise UsageError(f"destination directory {place.folder} does not exist", 1) from None
+        return place, False, False
+    except OSError as e:
+        raise UsageError(f"{place.path}: {e.strerror}", 1) from None
+    if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
+        raise UsageError(f"destination {place.path} must be a directory or a regular file", 1)
+    return place, True, stat.S_ISDIR(mode)
+
+
+def _folder(path: str) -> str:
+    """What a path of this host is relative to."""
+    return "/" if path.startswith("/") else os.getcwd()
+
+
+def _source(place: Place, follow: bool) -> tuple[str, str, bool]:
+    """A source on this host: the directory it is in, its name there, whether it is a directory."""
+    try:
+        if follow or place.asserts:
+            path = os.path.realpath(place.path, strict=True)
+        else:
+            path = os.path.join(os.path.realpath(place.folder, strict=True), place.name)
+        is_dir = stat.S_ISDIR(os.lstat(path).st_mode)
+    except OSError as e:
+        raise UsageError(f"lstat {place.path}: {(e.strerror or str(e)).lower()}", 1) from None
+    if place.asserts and not is_dir:
+        raise UsageError(f"{place.path} is not a directory", 1)
+    return os.path.dirname(path), os.path.basename(path) or ".", is_dir
+
+
+def _there(api: Containers, container: str, target: str) -> tuple[Place, bool, bool]:
+    """A destination in a container, as `_here`."""
+    place = Place(target)
+    for _ in range(_LINKS):
+        found = _stat(api, container, place.path + ("/" if place.asserts and place.path != "/" else ""))
+        if found is None:
+            return place, False, False
+        kind = stat.S_IFMT(found.mode)
+        if kind != stat.S_IFLNK:
+            if kind and not found.is_dir and kind != stat.S_IFREG:
+                raise UsageError(f'destination "{container}:{target}" must be a directory or a regular file', 1)
+            return place, True, found.is_dir
+        place = Place(found.link_target, place.folder)
+    raise UsageError(f'too many symbolic links at "{container}:{target}"', 1)
+
+
 def _stat(api: Containers, container: str, path: str) -> pb.PathStat | None:
-    replies = each(api.copy_out(container, path, follow_link=True))
+    replies = each(api.copy_out(container, path))
     try:
         first = next(replies, None)
     except errors.NotFound as e:
@@ -113,72 +211,8 @@ def _stat(api: Containers, container: str, path: str) -> pb.PathStat | None:
     return first.stat if first is not None and first.HasField("stat") else None
 
 
-def _pack(path: str, name: str) -> Iterator[bytes]:
-    """A tar archive of a path, in which it is called `name`; its content alone when that is empty."""
-    with tempfile.TemporaryFile() as spool:
-        with tarfile.open(fileobj=spool, mode="w", format=tarfile.PAX_FORMAT) as tar:
-            if name:
-                tar.add(path, arcname=name)
-            else:
-                for entry in sorted(os.listdir(path)):
-                    tar.add(os.path.join(path, entry), arcname=entry)
-        spool.seek(0)
-        while data := spool.read(_CHUNK):
-            yield data
-
-
-def _unpack(tar: tarfile.TarFile, stat: pb.PathStat, source: str, target: str, archive: bool) -> None:
-    """Puts the archive of one path at `target`, as `cp -r` would."""
-    contents = source.endswith("/.")
-    if os.path.isdir(target):
-        folder, name = target, "" if contents and stat.is_dir else stat.name
-    elif stat.is_dir and os.path.lexists(target):
-        raise UsageError(f"cannot copy directory to file {target}", 1)
-    elif target.endswith("/") and not stat.is_dir:
-        raise UsageError(f"destination directory {target} does not exist", 1)
-    else:
-        folder, name = os.path.dirname(target.rstrip("/")) or ".", os.path.basename(target.rstrip("/"))
-        if not os.path.isdir(folder):
-            raise UsageError(f"destination directory {folder} does not exist", 1)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".argosy-cp-") as stage:
-        tar.extractall(stage, numeric_owner=True, filter=_filter(archive))
-        roots = os.listdir(stage)
-        root = (
-            os.path.join(stage, stat.name) if stat.name in roots or len(roots) != 1 else os.path.join(stage, roots[0])
-        )
-        if name:
-            _place(root, os.path.join(folder, name))
-        else:
-            for entry in os.listdir(root):
-                _place(os.path.join(root, entry), os.path.join(folder, entry))
-
-
-def _filter(archive: bool) -> Callable[[tarfile.TarInfo, str], tarfile.TarInfo | None]:
-    """What comes out of a container is not trusted: entries and hard links stay below, devices stay away."""
-    ours: dict[str, Any] = {} if archive else dict.fromkeys(("uid", "gid", "uname", "gname"))
-
-    def check(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo | None:
-        checked = tarfile.tar_filter(member, path)
-        if checked.isdev():
-            return None
-        if checked.islnk():
-            root = os.path.realpath(path)
-            target = os.path.realpath(os.path.join(root, checked.linkname))
-            if os.path.commonpath([root, target]) != root:
-                raise errors.InvalidArgument(f"the archive's {member.name} links to {member.linkname}, outside of it")
-        return checked.replace(mode=member.mode & 0o1777, deep=False, **ours)
-
-    return check
-
-
-def _place(path: str, target: str) -> None:
-    """Moves a tree over what is there: directories join, files are replaced."""
-    if os.path.isdir(path) and not os.path.islink(path):
-        if os.path.islink(target) or (os.path.lexists(target) and not os.path.isdir(target)):
-            os.unlink(target)
-        if os.path.isdir(target):
-            for entry in os.listdir(path):
-                _place(os.path.join(path, entry), os.path.join(target, entry))
-            shutil.copystat(path, target)
-            return
-    os.rename(path, target)
+def _open(folder: str) -> int:
+    try:
+        return os.open(folder, _FOLDER)
+    except OSError as e:
+        raise UsageError(f"{folder}: {e.strerror}", 1) from None
