@@ -98,16 +98,16 @@ DOWN: list[tuple[str, bool, str, dict[str, str] | str, str]] = [
     ("/dir", True, "old", {"old/dir/f": "1", "old/dir/sub/g": "2", "old/f": "old"}, "/dir"),
     ("/dir/", True, "old", {"old/dir/f": "1", "old/dir/sub/g": "2", "old/f": "old"}, "/dir/"),
     ("dir", True, "old/", {"old/dir/f": "1", "old/dir/sub/g": "2", "old/f": "old"}, "/dir"),
-    ("/dir/.", True, "old", {"old/f": "1", "old/sub/g": "2"}, "/dir/"),
-    ("/dir/.", True, "old/.", {"old/f": "1", "old/sub/g": "2"}, "/dir/"),
-    ("/dir/./", True, "old", {"old/f": "1", "old/sub/g": "2"}, "/dir/"),
+    ("/dir/.", True, "old", {"old/f": "1", "old/sub/g": "2"}, "/dir/."),
+    ("/dir/.", True, "old/.", {"old/f": "1", "old/sub/g": "2"}, "/dir/."),
+    ("/dir/./", True, "old", {"old/f": "1", "old/sub/g": "2"}, "/dir/."),
     ("/dir/sub/..", True, "old", {"old/dir/f": "1", "old/dir/sub/g": "2", "old/f": "old"}, "/dir"),
     ("/x/../dir", True, "old", {"old/dir/f": "1", "old/dir/sub/g": "2", "old/f": "old"}, "/dir"),
     ("/../../dir", True, "old", {"old/dir/f": "1", "old/dir/sub/g": "2", "old/f": "old"}, "/dir"),
     # One that is missing becomes the tree.
     ("/dir", True, "new", {"new/f": "1", "new/sub/g": "2"}, "/dir"),
     ("/dir", True, "new/", {"new/f": "1", "new/sub/g": "2"}, "/dir"),
-    ("/dir/.", True, "new", {"new/f": "1", "new/sub/g": "2"}, "/dir/"),
+    ("/dir/.", True, "new", {"new/f": "1", "new/sub/g": "2"}, "/dir/."),
     ("/dir", True, "new/.", "new does not exist", "/dir"),
     ("/dir", True, "no/new", "/no does not exist", ""),
     ("/dir", True, "plain", "cannot copy directory to file", "/dir"),
@@ -130,7 +130,7 @@ DOWN: list[tuple[str, bool, str, dict[str, str] | str, str]] = [
     ("/d/f", False, ".", {"f": "1"}, "/d/f"),
     ("/d/f", False, "..", {"../f": "1"}, "/d/f"),
     ("/d/f/", False, "old", "is not a directory", "/d/f/"),
-    ("/d/f/.", False, "old", "is not a directory", "/d/f/"),
+    ("/d/f/.", False, "old", "is not a directory", "/d/f/."),
     ("/d/f", False, "/dev/null", "must be a directory or a regular file", ""),
     # A link to a destination leads to it.
     ("/d/f", False, "to-plain", {"plain": "1"}, "/d/f"),
@@ -393,11 +393,11 @@ def uploads(fake: FakeDaemon) -> list[tuple[pb.CopyInStart, bytes]]:
     found: list[tuple[pb.CopyInStart, bytes]] = []
 
     def look(request: Any, context: Any) -> Iterator[pb.CopyOutResponse]:
-        path = request.path if request.path == "/" else request.path.rstrip("/")
+        path = os.path.normpath(request.path)
         if path not in THERE:
             raise errors.NotFound("no such path", kind="path")
         mode, link = THERE[path]
-        if mode == stat.S_IFLNK and request.path.endswith("/"):
+        if mode == stat.S_IFLNK and request.follow_link:
             mode, link = stat.S_IFDIR, ""
         yield pb.CopyOutResponse(stat=pb.PathStat(mode=mode | 0o755, link_target=link, is_dir=mode == stat.S_IFDIR))
 

@@ -59,17 +59,16 @@ class Copy(Command):
 
     def _out(self, engine: Engine, container: str, source: str, target: str, count: _Count) -> None:
         there = Place(source)
-        # The daemon gets no dots: what it would make of them is ours to say. A slash follows a link.
-        path = there.path + ("/" if there.asserts and there.path != "/" else "")
+        follow = self.follow_link or there.asserts
         if target == "-":
-            replies = each(Containers(engine.channel).copy_out(container, path, self.follow_link))
+            replies = each(Containers(engine.channel).copy_out(container, there.text, follow))
             next(replies, None)
             sys.stdout.flush()
             for reply in replies:
                 write_all(1, reply.data)
             return
         here, exists, is_dir = _here(target)
-        replies = each(Containers(engine.channel).copy_out(container, path, self.follow_link))
+        replies = each(Containers(engine.channel).copy_out(container, there.text, follow))
         first = next(replies, None)
         if first is None or not first.HasField("stat"):
             raise errors.Internal("the daemon sent no description of the path")
@@ -147,8 +146,7 @@ def _here(target: str) -> tuple[Place, bool, bool]:
     place = Place(target, _folder(target))
     if os.path.islink(place.path):
         # What is copied goes to where the link leads, which may have to be made.
-        end = "/." if place.contents else "/" if place.asserts else ""
-        place = Place(os.path.realpath(place.path) + end)
+        place = Place(os.path.realpath(place.path) + place.end)
     try:
         mode = os.stat(place.path).st_mode
     except FileNotFoundError:
@@ -186,7 +184,7 @@ def _there(api: Containers, container: str, target: str) -> tuple[Place, bool, b
     """A destination in a container, as `_here`."""
     place = Place(target)
     for _ in range(_LINKS):
-        found = _stat(api, container, place.path + ("/" if place.asserts and place.path != "/" else ""))
+        found = _stat(api, container, place)
         if found is None:
             return place, False, False
         kind = stat.S_IFMT(found.mode)
@@ -198,8 +196,8 @@ def _there(api: Containers, container: str, target: str) -> tuple[Place, bool, b
     raise UsageError(f'too many symbolic links at "{container}:{target}"', 1)
 
 
-def _stat(api: Containers, container: str, path: str) -> pb.PathStat | None:
-    replies = each(api.copy_out(container, path))
+def _stat(api: Containers, container: str, place: Place) -> pb.PathStat | None:
+    replies = each(api.copy_out(container, place.text, follow_link=place.asserts))
     try:
         first = next(replies, None)
     except errors.NotFound as e:

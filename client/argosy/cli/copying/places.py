@@ -25,6 +25,16 @@ class Place:
         self.asserts = dot or joined.endswith("/")
 
     @property
+    def end(self) -> str:
+        """What its end said: "/.", a slash or nothing."""
+        return "" if not self.asserts or self.path == "/" else "/." if self.contents else "/"
+
+    @property
+    def text(self) -> str:
+        """It without the dots before its end."""
+        return self.path + self.end
+
+    @property
     def name(self) -> str:
         """Its last part."""
         return posixpath.basename(self.path)

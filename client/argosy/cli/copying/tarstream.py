@@ -179,10 +179,10 @@ def _time(value: bytes, field: bytes) -> int:
     """Nanoseconds, to the last digit that the archive has."""
     negative = value.startswith(b"-")
     seconds, _, fraction = value.removeprefix(b"-").partition(b".")
-    if not seconds.isdigit() or len(seconds) > 12 or (fraction and not fraction.isdigit()):
+    if not seconds.isdigit() or (fraction and not fraction.isdigit()):
         return min(_number(field), _LATEST) * _SECOND if field[:1] != b"\xff" else 0
-    time = int(seconds) * _SECOND + int(fraction[:9].ljust(9, b"0") or b"0")
-    time = min(time, _LATEST * _SECOND)
+    whole = int(seconds) if len(seconds) < 12 else _LATEST
+    time = min(whole * _SECOND + int(fraction[:9].ljust(9, b"0")), _LATEST * _SECOND)
     return -time if negative else time
 
 
