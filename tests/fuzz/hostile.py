@@ -55,7 +55,14 @@ def _fill(head: bytes, part: bytes, tail: bytes = b"") -> Make:
 _TARS: tuple[Make, ...] = (_deep, _dirs, _pax, _global)
 
 HOSTILE: Mapping[str, tuple[Make, ...]] = {
+    "answers": (
+        _fill(b"", b"\0\0\x05\0\0\0\0\0\1\0\0\0\0\0"),
+        _fill(b"\0\0\0\1\0\0\0\0\1", b"\0\0\0\x09\0\0\0\0\1"),
+        _fill(b"", b"\0\0\x08\6\0\0\0\0\0" + bytes(8)),
+        _fill(b"", b"\0\0\1\0\0\0\0\0\1\0"),
+    ),
     "challenges": (_fill(b"Bearer ", b"a"), _fill(b"Bearer ", b'a="'), _fill(b"Bearer a", b" ")),
+    "copies": _TARS,
     "configs": (
         _fill(b'{"config":{"Env":["', b'","', b'"]},"rootfs":{"diff_ids":[]}}'),
         _fill(b'{"history":[{}', b",{}", b'],"rootfs":{"diff_ids":[]}}'),
@@ -106,6 +113,8 @@ HOSTILE: Mapping[str, tuple[Make, ...]] = {
         lambda size: b"**/*a" * 100 + b"\n" + b"a/" * (size // 2),
         lambda size: b"[^b]*" * 100 + b"\n" + "".join(chr(0x100 + n % 5000) for n in range(size)).encode(),
     ),
+    "huffman": (_fill(b"", b"\x00"), _fill(b"", b"\xf8")),
+    "statuses": (_fill(b"", b"\x08\x01"), _fill(b"", b"\x1a\x02\x0a\0"), _fill(b"\x1a\xff\xff\x01", b"\x0a\0")),
     "headers": (_fill(b"", b"\x82"), _fill(b"", b"\x00\x01a\x01b"), _fill(b"\x0f", b"\xff"), _fill(b"", b"\x20")),
     "manifests": (
         _fill(b'{"schemaVersion":2,"manifests":[', b"1,", b"1]}"),

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from google.protobuf.message import DecodeError
+from tests.harness import foreign_wire
 
 from argosy.cli.build.ignore import Ignore
+from argosy.cli.copying.tarstream import BrokenArchive
 from argosy.cli.options import UsageError
 from argosy.cli.output.template import render
 from argosy.cli.parse import mounts as cli_mounts
@@ -55,7 +57,7 @@ from argosyd.network.model import NetworkSpec
 from argosyd.volumes import filters as volume_filters
 
 Target = Callable[[bytes], None]
-DECLARED = (ArgosyError, UsageError, packet.Malformed, hpack.HeaderError, DecodeError)
+DECLARED = (ArgosyError, UsageError, packet.Malformed, hpack.HeaderError, BrokenArchive, DecodeError)
 """What a reader may raise; anything else is a fault."""
 ENV = {"x": "value", "empty": "", "two": "a b", "path": "/usr/lib/a.tar.gz", "star": "*"}
 _SCRATCH = Path(tempfile.gettempdir())
@@ -342,8 +344,10 @@ def records(data: bytes) -> None:
 
 
 TARGETS: dict[str, Target] = {
+    "answers": foreign_wire.read_answer,
     "challenges": challenges,
     "configs": configs,
+    "copies": foreign_wire.read_archive,
     "dns": dns,
     "dockerfile": dockerfile,
     "dockerfile_words": dockerfile_words,
@@ -351,6 +355,7 @@ TARGETS: dict[str, Target] = {
     "frames": frames,
     "globs": globs,
     "headers": headers,
+    "huffman": foreign_wire.read_huffman,
     "manifests": manifests,
     "messages": messages,
     "options": options,
@@ -359,6 +364,7 @@ TARGETS: dict[str, Target] = {
     "records": records,
     "references": references,
     "server_words": server_words,
+    "statuses": foreign_wire.read_status,
     "tar_archive": tar_archive,
     "tar_context": tar_context,
     "tar_layer": tar_layer,

@@ -11,11 +11,11 @@ import errno
 import os
 import stat
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from argosyd.trees.openat import handle, open_file
 from argosyd.trees.root import xattrs
-from argosyd.trees.walk import walk
+from argosyd.trees.walk import Entry, walk
 
 WHITEOUT_PREFIX = ".wh."
 OPAQUE_MARK = ".wh..wh..opq"
@@ -81,12 +81,12 @@ class _Writer:
         if stat.S_ISDIR(info.st_mode):
             top = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
             try:
-                yield from self.tree(top, "" if shown == "." else f"{shown}/")
+                yield from self.tree(top, "" if shown == "." else f"{shown}/", _kernels(top) if name == "." else None)
             finally:
                 os.close(top)
 
-    def tree(self, top: int, prefix: str) -> Iterator[bytes]:
-        for entry in walk(top):
+    def tree(self, top: int, prefix: str, skip: Callable[[Entry], bool] | None = None) -> Iterator[bytes]:
+        for entry in walk(top, skip=skip):
             path = entry.path
             if len(prefix) + len(path) > LONGEST_NAME:
                 raise OSError(errno.ENAMETOOLONG, "the tree is deeper than an archive can name", path[:64])
@@ -132,6 +132,16 @@ class _Writer:
             yield from _content(fd, info.st_size)
         finally:
             os.close(fd)
+
+
+def _kernels(top: int) -> Callable[[Entry], bool]:
+    """Whether an entry of a running container's root is the kernel's: what is mounted at /proc, /sys and /dev."""
+    device = os.fstat(top).st_dev
+
+    def theirs(entry: Entry) -> bool:
+        return entry.depth == 1 and entry.info.st_dev != device and entry.path.startswith(("proc/", "sys/", "dev/"))
+
+    return theirs
 
 
 def _plain(info: os.stat_result, shown: str) -> tarfile.TarInfo:
