@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -168,6 +169,25 @@ def test_closed_standard_streams(line: str, closed: str) -> None:
     )
     assert b"Traceback" not in done.stderr
     assert done.returncode in (0, 1, 125)
+
+
+@pytest.mark.usefixtures("fake")
+def test_what_is_saved_takes_no_device_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As root a file put in the place of /dev/null would be its end, for everybody: this is another one."""
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe")
+    os.symlink("real", "link")
+    if not os.geteuid():
+        os.mknod("null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
+        os.symlink("null", "to-null")
+    for path in ("pipe", ".", *(("null", "to-null") if not os.geteuid() else ())):
+        done = subprocess.run(command("export", "-o", path, "web"), capture_output=True, env=environment(), timeout=30)
+        one_line(done.stderr)
+        assert done.returncode == 1
+    assert os.geteuid() or stat.S_ISCHR(os.stat("to-null").st_mode)
+    subprocess.run(command("export", "-o", "link", "web"), env=environment(), timeout=30, check=True)
+    assert (os.readlink("link"), Path("real").stat().st_size) == ("real", 1024)
+    assert not [name for name in os.listdir() if "partial" in name]
 
 
 @pytest.mark.usefixtures("fake")

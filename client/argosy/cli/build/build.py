@@ -75,8 +75,11 @@ class Build(Command):
         if result is None:
             raise errors.Internal("the daemon ended the build without a result")
         if self.iidfile:
-            with open(self.iidfile, "w", encoding="ascii") as file:
-                file.write(result.image_id)
+            try:
+                with open(self.iidfile, "w", encoding="utf-8") as file:
+                    file.write(result.image_id)
+            except OSError as e:
+                raise UsageError(f"failed to write the image ID to {self.iidfile}: {e.strerror}", 1) from None
         if self.quiet:
             engine.out(result.image_id)
         else:

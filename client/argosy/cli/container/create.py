@@ -48,7 +48,7 @@ def create(engine: Engine, options: ContainerOptions, spec: pb.ContainerSpec) ->
         engine.say(f"WARNING: {warning}")
     if options.cidfile:
         try:
-            with open(options.cidfile, "x", encoding="ascii") as file:
+            with open(options.cidfile, "x", encoding="utf-8") as file:
                 file.write(made.id)
         except OSError as e:
             wait(containers.remove(made.id, force=True))

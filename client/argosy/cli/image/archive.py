@@ -93,7 +93,10 @@ def _read(fd: int) -> Iterator[bytes]:
 
 
 def write_file(path: str, pieces: Iterator[bytes]) -> None:
-    """Writes to a file under a temporary name that is put in place at the end, or to standard output."""
+    """Writes to a file under a temporary name that is put in place at the end, or to standard output. UsageError.
+
+    A link is followed to the file that it stands for.
+    """
     if not path:
         if os.isatty(1):
             raise UsageError("cowardly refusing to save to a terminal: use the -o flag or redirect", 1)
@@ -101,17 +104,23 @@ def write_file(path: str, pieces: Iterator[bytes]) -> None:
         for piece in pieces:
             write_all(1, piece)
         return
-    temporary = f"{path}.{os.getpid()}.partial"
+    if os.path.exists(path) and not os.path.isfile(path):
+        # Put in place of a device it would take the device away.
+        raise UsageError(f"open {path}: not a regular file", 1)
+    target = os.path.realpath(path)
+    temporary = f"{target}.{os.getpid()}.partial"
     try:
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except OSError as e:
         raise UsageError(f"open {path}: {e.strerror}", 1) from None
     try:
         for piece in pieces:
             write_all(fd, piece)
-        os.replace(temporary, path)
-    except BaseException:
+        os.replace(temporary, target)
+    except BaseException as e:
         os.unlink(temporary)
+        if isinstance(e, OSError):
+            raise UsageError(f"write {path}: {(e.strerror or str(e)).lower()}", 1) from None
         raise
     finally:
         os.close(fd)
