@@ -72,6 +72,7 @@ class ImageService:
         self.index = ImageIndex(database)
         self.layers = LayerStore(content, snapshots, database)
         self._snapshots = snapshots
+        snapshots.mend = self._unpack_chain
         self._events = events
         self._platform = platform
         self._insecure = tuple(insecure)
@@ -147,6 +148,13 @@ class ImageService:
         if image.chain_id and not await self._snapshots.exists(image.chain_id):
             manifest = await asyncio.to_thread(self.manifest, image)
             await self.layers.unpack_all(image.layers, manifest.layers)
+
+    async def _unpack_chain(self, chain: str) -> None:
+        """See `Snapshotter.mend`."""
+        image = next((i for i in self.index.all() if i.chain_id == chain), None)
+        if image is None:
+            raise NotFound(f"no image has the layers of {chain}", kind="image", id=chain)
+        await self.ensure_unpacked(image)
 
     async def unpack_layers(self, base: Image | None, layers: Sequence[NewLayer]) -> None:
         """Makes sure of the snapshots of new layers over a base, from their blobs."""

@@ -44,6 +44,9 @@ class Snapshotter(Protocol):
     """One way of keeping snapshots. `tests/conformance` holds every implementation to this."""
 
     name: str
+    mend: Callable[[str], Awaitable[None]] | None
+    """Set by who has the layers' blobs: unpacks a chain again (by `commit`), whose directories a power cut may have
+    damaged. NotFound and the like when it cannot."""
 
     async def start(self) -> None:
         """Compares the record with the disk; throws away what was half made."""
@@ -58,7 +61,7 @@ class Snapshotter(Protocol):
         ...
 
     async def exists(self, chain_id: str) -> bool:
-        """Whether a committed snapshot is here."""
+        """Whether a committed snapshot is here, and whole."""
         ...
 
     async def commit(self, chain_id: str, parent: str, fill: Callable[[Path], Awaitable[None]]) -> None:

@@ -7,6 +7,7 @@ upper directory of an overlay is a layer as it stands, so `commit_active` rename
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -15,16 +16,17 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from argosy.errors import AlreadyExists, Conflict, NotFound, ResourceExhausted, Unsupported
+from argosy.errors import AlreadyExists, ArgosyError, Conflict, NotFound, ResourceExhausted, Unsupported
 from argosyd.cancel import to_the_end
 from argosyd.leftovers import Leftovers
 from argosyd.snapshots import disk, mapped, mounts
 from argosyd.snapshots.model import Change, SnapshotUsage
+from argosyd.snapshots.recovery import ACTIVE, COMMITTED, MAKING, REMOVING, Row, judge
 from argosyd.state.database import Database
 from argosyd.userns.ids import MountMap
 from argosyd.work import measuring
 
-COMMITTED, ACTIVE, MAKING, REMOVING = "committed", "active", "making", "removing"
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -66,6 +68,8 @@ class OverlaySnapshotter:
         self._views = count(1)
         self._making: dict[str, asyncio.Future[None]] = {}
         self._mounted: set[str] = set()
+        self._doubtful: set[str] = set()
+        self.mend: Callable[[str], Awaitable[None]] | None = None
         self._boot = boot_id()
 
     # -- life ---------------------------------------------------------------------------------------------------
@@ -73,21 +77,21 @@ class OverlaySnapshotter:
     async def start(self) -> None:
         """Reads the record; unmounts old views; deletes what was half made, half removed, or lost in a power cut."""
         self._empty.mkdir(parents=True, exist_ok=True)
-        rows = await self._database.read(lambda c: c.execute("SELECT * FROM snapshots").fetchall())
-        dead = [r["key"] for r in rows if r["kind"] in (MAKING, REMOVING) or r["boot"] not in ("", self._boot)]
-        lost = {r["key"] for r in rows if r["key"] in dead and r["kind"] != ACTIVE}
-        # A snapshot over one that is lost is lost too.
-        while more := {r["key"] for r in rows if r["parent"] in lost} - lost:
-            lost |= more
+        query = "SELECT key, number, parent, kind, boot FROM snapshots"
+        rows = [Row(*row) for row in await self._database.read(lambda c: c.execute(query).fetchall())]
+        verdict = judge(rows, self._boot)
+        self._doubtful = set(verdict.doubtful)
         for row in rows:
-            self._numbers = count(max(next(self._numbers), row["number"] + 1))
-            if row["key"] not in lost:
-                self._remember(_Record(row["key"], row["number"], row["parent"], row["kind"]))
+            self._numbers = count(max(next(self._numbers), row.number + 1))
+            if row.key not in verdict.lost:
+                self._remember(_Record(row.key, row.number, row.parent, row.kind))
         await self._database.write(
-            lambda c: c.executemany("DELETE FROM snapshots WHERE key = ?", [(k,) for k in lost]), durable=True
+            lambda c: c.executemany("DELETE FROM snapshots WHERE key = ?", [(k,) for k in verdict.lost]), durable=True
         )
         for path, error in await asyncio.to_thread(self._sweep):
             await self._set_aside("a former snapshot", path, error)
+        for key in self._mounted:
+            self._rely_on(self._records[key].parent)
 
     def _sweep(self) -> list[tuple[Path, OSError]]:
         """Takes away mounts and directories that no record knows; tells what stays all the same."""
@@ -114,7 +118,7 @@ class OverlaySnapshotter:
 
     async def sync(self) -> None:
         """Makes what was committed survive a power cut. Until then `start` after a reboot throws it away."""
-        keys = [(r.key,) for r in self._records.values() if r.kind == COMMITTED]
+        keys = [(r.key,) for r in self._records.values() if r.kind == COMMITTED and r.key not in self._doubtful]
         await asyncio.to_thread(disk.sync_filesystem, self._root)
         await self._database.write(
             lambda c: c.executemany("UPDATE snapshots SET boot = '' WHERE key = ? AND kind = 'committed'", keys),
@@ -172,7 +176,24 @@ class OverlaySnapshotter:
     async def exists(self, chain_id: str) -> bool:
         """Whether a committed snapshot is here."""
         record = self._records.get(chain_id)
-        return record is not None and record.kind == COMMITTED
+        return record is not None and record.kind == COMMITTED and chain_id not in self._doubtful
+
+    def _rely_on(self, chain_id: str) -> None:
+        """From now on the directories of a chain are in use."""
+        while record := self._records.get(chain_id):
+            self._doubtful.discard(chain_id)
+            chain_id = record.parent
+
+    async def _make_sure(self, chain_id: str) -> None:
+        """Has what a power cut may have damaged unpacked again; where that cannot be, what there is must do."""
+        if chain_id not in self._doubtful:
+            return
+        try:
+            if self.mend is not None:
+                await self.mend(chain_id)
+        except (ArgosyError, OSError) as error:
+            log.warning("layers that a power cut may have damaged cannot be unpacked again: %s", error)
+        self._rely_on(chain_id)
 
     async def commit(self, chain_id: str, parent: str, fill: Callable[[Path], Awaitable[None]]) -> None:
         """See `Snapshotter.commit`."""
@@ -188,15 +209,39 @@ class OverlaySnapshotter:
             done.set_result(None)
 
     async def _make(self, chain_id: str, parent: str, fill: Callable[[Path], Awaitable[None]]) -> None:
-        record = await self._insert(chain_id, parent, MAKING)
+        former = self._records[chain_id] if chain_id in self._doubtful else None
+        record = await self._insert(f"again/{chain_id}" if former else chain_id, parent, MAKING)
         try:
             tree = self._directory(record) / "fs"
             tree.mkdir(parents=True, mode=0o755)
             await fill(tree)
-            await self._set_kind(record, COMMITTED)
+            if former is not None:
+                await to_the_end(self._replace(former, record))
+            else:
+                await self._set_kind(record, COMMITTED)
         except BaseException:
             await to_the_end(self._discard(record))
             raise
+        if former is not None:
+            await self._discard(former)
+
+    async def _replace(self, former: _Record, record: _Record) -> None:
+        """Puts a whole layer in a doubtful one's place; what stands on that stands on this now."""
+        chain_id, name = former.key, f"former/{former.number}"
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.execute(
+                "UPDATE snapshots SET key = ?, kind = ? WHERE number = ?", (name, REMOVING, former.number)
+            )
+            connection.execute(
+                "UPDATE snapshots SET key = ?, kind = ? WHERE number = ?", (chain_id, COMMITTED, record.number)
+            )
+
+        await self._database.write(write)
+        del self._records[record.key]
+        former.key, former.kind, record.key, record.kind = name, REMOVING, chain_id, COMMITTED
+        self._records |= {name: former, chain_id: record}
+        self._doubtful.discard(chain_id)
 
     async def _set_kind(self, record: _Record, kind: str) -> None:
         key = record.key
@@ -206,6 +251,7 @@ class OverlaySnapshotter:
     @asynccontextmanager
     async def view(self, chain_id: str) -> AsyncIterator[Path]:
         """See `Snapshotter.view`."""
+        await self._make_sure(chain_id)
         layers = list(self._layers(chain_id))
         if len(layers) < 2:
             yield layers[0] if layers else self._empty
@@ -246,6 +292,7 @@ class OverlaySnapshotter:
         record = self._get(key, ACTIVE)
         directory = self._directory(record)
         target = directory / "merged"
+        await self._make_sure(record.parent)
         if key not in self._mounted:
             lower = list(self._layers(record.parent)) or [self._empty]
             self._mounted.add(key)
@@ -286,7 +333,7 @@ class OverlaySnapshotter:
         """See `Snapshotter.commit_active`. The tree stays where it is; only its name changes."""
         record = self._get(key, ACTIVE)
         await self.unmount(key)
-        if await self.exists(chain_id):
+        if await self.exists(chain_id) or chain_id in self._doubtful:
             await self.remove(key)
             return
         boot = self._boot

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tests.harness.attack import immutable, make_deep
 
+from argosy.errors import NotFound
 from argosyd.leftovers import Leftovers
 from argosyd.snapshots.overlay import OverlaySnapshotter
 from argosyd.state.database import Database
@@ -50,6 +51,69 @@ async def test_a_layer_not_yet_on_disk_is_not_trusted_after_a_reboot(tmp_path: P
 
     database, second = await _open(tmp_path)
     assert await second.list() == {"sha256:a": ""}
+    await database.close()
+
+
+async def _power_cut(tmp_path: Path) -> tuple[Database, OverlaySnapshotter]:
+    """A container stands on two layers of which only the lower was synced before the host went down."""
+    database, first = await _open(tmp_path)
+    await first.commit("sha256:a", "", _fill)
+    await first.sync()
+    await first.commit("sha256:b", "sha256:a", _fill)
+    await first.commit("sha256:unused", "sha256:a", _fill)
+    await first.prepare("c", "sha256:b")
+    (await first.mount("c") / "mine").write_text("kept")
+    await first.unmount("c")
+    await database.write(lambda c: c.execute("UPDATE snapshots SET boot = 'earlier' WHERE boot != ''"))
+    await database.close()
+    (tmp_path / "snapshots/2/fs/f").unlink()
+    return await _open(tmp_path)
+
+
+async def test_what_a_container_wrote_outlives_the_layer_below_it(tmp_path: Path) -> None:
+    database, second = await _power_cut(tmp_path)
+    assert await second.list() == {"sha256:a": "", "sha256:b": "sha256:a", "c": "sha256:b"}
+    assert await second.exists("sha256:a")
+    assert not await second.exists("sha256:b")
+    mended = []
+
+    async def mend(chain: str) -> None:
+        mended.append(chain)
+        await second.commit(chain, "sha256:a", _fill)
+
+    second.mend = mend
+    root = await second.mount("c")
+    assert sorted(p.name for p in root.iterdir()) == ["f", "mine"]
+    assert await second.exists("sha256:b")
+    await second.sync()
+    await second.unmount("c")
+    await database.close()
+
+    database, third = await _open(tmp_path)
+    assert await third.list() == {"sha256:a": "", "sha256:b": "sha256:a", "c": "sha256:b"}
+    assert await third.exists("sha256:b")
+    root = await third.mount("c")
+    assert mended == ["sha256:b"]
+    await third.remove("c")
+    await third.remove("sha256:b")
+    await third.remove("sha256:a")
+    assert await third.list() == {}
+    assert [p.name for p in (tmp_path / "snapshots").iterdir()] == ["empty"]
+    await database.close()
+
+
+async def test_a_layer_that_nobody_can_unpack_again_must_do(tmp_path: Path) -> None:
+    database, second = await _power_cut(tmp_path)
+
+    async def mend(chain: str) -> None:
+        raise NotFound("no such blob", kind="blob")
+
+    second.mend = mend
+    root = await second.mount("c")
+    assert (root / "mine").read_text() == "kept"
+    # In use now: nobody takes it away from below.
+    assert await second.exists("sha256:b")
+    await second.remove("c")
     await database.close()
 
 
