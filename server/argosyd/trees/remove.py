@@ -22,7 +22,10 @@ def remove(path: Path | str) -> None:
     does: EBUSY when something is mounted in it, which is then left as it is, EPERM for what chattr(1) made immutable.
     """
     above, name = os.path.split(os.fspath(path))
-    directory = os.open(above or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        directory = os.open(above or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
     try:
         remove_entry(directory, name)
     except FileNotFoundError:

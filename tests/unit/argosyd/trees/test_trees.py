@@ -75,6 +75,7 @@ def test_removal_does_not_follow_links(tmp_path: Path) -> None:
     remove(tmp_path / "top")
     assert (tmp_path / "kept" / "file").read_text() == "kept"
     remove(tmp_path / "absent")
+    remove(tmp_path / "absent" / "too")
 
 
 def test_paths_stay_in_the_root(tmp_path: Path, root: Root) -> None:
