@@ -10,11 +10,12 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 from tests.bench import builds
-from tests.bench.peers import IMAGE, Peer, installed
+from tests.bench.peers import IMAGE, Before, Peer, installed
 from tests.bench.swarm import replicas
 
 
@@ -73,6 +74,10 @@ def measure(peers: Sequence[Peer], runs: int) -> list[Row]:
     for peer in peers:
         peer.run("-d", "--network", "none", "--name", "target", IMAGE, "sleep", "1000")
     row("exec true", lambda p: p.call("exec", "target", "true"))
+    for peer in peers:
+        make = "mkdir /many && cd /many && for i in $(seq 500); do echo $i > $i; done"
+        peer.call("exec", "target", "sh", "-c", make)
+    row("cp of 500 files out of a container", lambda p: p.call("cp", "target:/many", "-"))
     for peer in peers:
         peer.call("rm", "-f", "target")
     row("24 runs, 8 at a time, no network", lambda p: many(p, 24, 8), max(1, runs // 3))
@@ -138,10 +143,13 @@ def main() -> None:
     parser = argparse.ArgumentParser("make bench", description=__doc__)
     parser.add_argument("--runs", type=int, default=9)
     parser.add_argument("--only", help="engines to measure, as argosy,docker")
+    parser.add_argument("--against", type=Path, help="another checkout, set up, to measure beside this one")
     parser.add_argument("--json", help="file to write every reading to")
     options = parser.parse_args()
     wanted = options.only.split(",") if options.only else None
     peers = [p for p in installed() if wanted is None or p.name in wanted]
+    if options.against:
+        peers.insert(1, Before(options.against.resolve()))
     started: list[Peer] = []
     try:
         for peer in peers:

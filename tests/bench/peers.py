@@ -6,14 +6,13 @@ import contextlib
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tests.harness.daemon import Daemon, busybox_tar, python_path
+from tests.harness.daemon import REPOSITORY, Daemon, busybox_tar
 
 READY_TIMEOUT = 60.0
 IMAGE = "bench"
@@ -67,15 +66,16 @@ class Argosy(Peer):
 
     name = "argosy"
     swarm = "cluster"
+    checkout = REPOSITORY
 
     def start(self) -> None:
         """See `Peer`."""
-        self._daemon = Daemon(label="bench")
+        self._daemon = Daemon(label="bench", checkout=self.checkout)
         self._daemon.start()
-        entry = Path(sys.executable).with_name("argosy")
-        program = [str(entry)] if entry.exists() else [sys.executable, "-m", "argosy"]
+        entry = Path(self._daemon.python).with_name("argosy")
+        program = [str(entry)] if entry.exists() else [self._daemon.python, "-m", "argosy"]
         self.command = ["nsenter", f"--net=/run/netns/{self._daemon.name}", *program]
-        self.env = {**os.environ, "ARGOSY_HOST": self._daemon.address, "PYTHONPATH": python_path()}
+        self.env = self._daemon.environment
         self.call("import", "-", IMAGE, stdin=busybox_tar())
 
     def stop(self) -> None:
@@ -86,6 +86,16 @@ class Argosy(Peer):
         """See `Peer`."""
         assert self._daemon.process is not None
         return {self._daemon.process.pid, *self._daemon.monitors()}
+
+
+class Before(Argosy):
+    """Another checkout, with its own environment: what a change is measured against."""
+
+    name = "before"
+
+    def __init__(self, checkout: Path) -> None:
+        super().__init__()
+        self.checkout = checkout
 
 
 class _Spaced(Peer):

@@ -25,9 +25,9 @@ READY_TIMEOUT = 30.0
 SETTLE_TIMEOUT = 15.0
 
 
-def python_path() -> str:
+def python_path(checkout: Path = REPOSITORY) -> str:
     """PYTHONPATH for children: the three source roots."""
-    return ":".join(str(REPOSITORY / part) for part in ("client", "server", "cluster"))
+    return ":".join(str(checkout / part) for part in ("client", "server", "cluster"))
 
 
 def busybox_tar() -> bytes:
@@ -59,7 +59,11 @@ def busybox_tar() -> bytes:
 class Daemon:
     """One argosyd under test."""
 
-    def __init__(self, *arguments: str, label: str = "t") -> None:
+    def __init__(self, *arguments: str, label: str = "t", checkout: Path = REPOSITORY) -> None:
+        """`checkout`: whose sources it runs, with the environment that lies in them if it is not this one."""
+        self.checkout = checkout
+        own = checkout / ".venv" / "bin" / "python"
+        self.python = sys.executable if checkout == REPOSITORY or not own.exists() else str(own)
         self.name = f"argosy-{label}-{uuid.uuid4().hex[:8]}"
         self.base = Path(tempfile.mkdtemp(prefix=f"{self.name}-"))
         # As /var/lib and /run are: who is root in a user namespace has to come through.
@@ -94,13 +98,13 @@ class Daemon:
                 [
                     "nsenter",
                     f"--net=/run/netns/{self.name}",
-                    sys.executable,
+                    self.python,
                     "-m",
                     "argosyd",
                     *options,
                     *self.arguments,
                 ],
-                env={**os.environ, "PYTHONPATH": python_path()},
+                env={**os.environ, "PYTHONPATH": python_path(self.checkout)},
                 stdout=log,
                 stderr=log,
             )
@@ -146,12 +150,12 @@ class Daemon:
     @property
     def environment(self) -> dict[str, str]:
         """What a command of this daemon's client is run with."""
-        return {**os.environ, "PYTHONPATH": python_path(), "ARGOSY_HOST": self.address}
+        return {**os.environ, "PYTHONPATH": python_path(self.checkout), "ARGOSY_HOST": self.address}
 
     def argosy(self, *arguments: str, check: bool = False, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         """Runs the command line."""
         return subprocess.run(
-            [sys.executable, "-m", "argosy", *arguments],
+            [self.python, "-m", "argosy", *arguments],
             env=self.environment,
             input=stdin,
             capture_output=True,
