@@ -11,11 +11,11 @@ import sys
 
 import uvloop
 
-from argosy.errors import ArgosyError
 from argosyd import config as configuration
 from argosyd import logs
 from argosyd.app import Engine
-from argosyd.host import check, facts
+from argosyd.exhausted import translated
+from argosyd.host import check, facts, limits
 from argosyd.runtime import mountns
 from argosyd.version import VERSION
 
@@ -63,9 +63,13 @@ def main() -> int:
         # Looked at before a part of the host is hidden from us; entered while there is one thread.
         host = facts.look()
         mountns.enter(config.run_dir, config.runtime)
+        limits.raise_open_files()
         uvloop.run(serve(config, host))
-    except ArgosyError as error:
-        print(f"argosyd: {error}", file=sys.stderr)
+    except Exception as error:
+        told = translated(error)
+        if told is None:
+            raise
+        print(f"argosyd: {told}", file=sys.stderr)
         return 1
     logging.getLogger("argosyd").info("ended")
     return 0

@@ -71,6 +71,8 @@ class Daemon:
         self.data_dir, self.run_dir = self.base / "data", self.base / "run"
         self.cgroup_parent = f"/{self.name}"
         self.arguments = arguments
+        self.wrapper: tuple[str, ...] = ()
+        """A command that the daemon is run by."""
         self.process: subprocess.Popen[bytes] | None = None
         subprocess.run(["ip", "netns", "add", self.name], check=True)
         self.inside("ip", "link", "set", "lo", "up")
@@ -79,6 +81,11 @@ class Daemon:
     def address(self) -> str:
         """The API's address."""
         return f"unix://{self.run_dir}/argosy.sock"
+
+    @property
+    def state_dir(self) -> Path:
+        """The data directory as it is seen from here."""
+        return self.data_dir
 
     @property
     def log(self) -> Path:
@@ -96,6 +103,7 @@ class Daemon:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [
+                    *self.wrapper,
                     "nsenter",
                     f"--net=/run/netns/{self.name}",
                     self.python,
@@ -193,7 +201,7 @@ class Daemon:
             "cgroups": cgroups,
             "bundles": [p.name for p in self.run_dir.glob("containers/*")],
             "runtime": [p.name for p in self.run_dir.glob("runtime/*")],
-            "homes": [p.name for p in self.data_dir.glob("containers/*")],
+            "homes": [p.name for p in self.state_dir.glob("containers/*")],
             "links": [
                 line.split(":")[1].strip()
                 for line in self.inside("ip", "-o", "link").stdout.splitlines()
@@ -213,7 +221,7 @@ class Daemon:
         return found
 
     def _active_snapshots(self) -> list[str]:
-        with contextlib.closing(sqlite3.connect(f"file:{self.data_dir}/argosy.db?mode=ro", uri=True)) as database:
+        with contextlib.closing(sqlite3.connect(f"file:{self.state_dir}/argosy.db?mode=ro", uri=True)) as database:
             rows = database.execute("SELECT key FROM snapshots WHERE kind != 'committed'")
             return [str(row[0]) for row in rows]
 

@@ -11,7 +11,10 @@ from pathlib import Path
 from argosy_cluster.agent.executor import Work
 from argosy_cluster.codec import decode, encode
 from argosy_cluster.manager.model import TaskState, TaskStatus
+from argosy_cluster.sqlitefile import SqliteFile, keep_room
 
+_LOG, _ROOM = 1 << 20, 256 << 10
+"""Bytes kept for a full disk, see `sqlitefile`: a task's record is small."""
 _SCHEMA = "CREATE TABLE IF NOT EXISTS tasks (id TEXT PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID"
 
 
@@ -29,6 +32,7 @@ class TaskBook:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._file = SqliteFile(path, log=_LOG)
         self._connection: sqlite3.Connection | None = None
 
     def open(self) -> Mapping[str, Entry]:
@@ -36,10 +40,10 @@ class TaskBook:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         # It holds credentials for registries; SQLite gives its other files the same mode.
         os.close(os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-        self._connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
-        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection = self._file.connect()
         self._connection.execute("PRAGMA synchronous = NORMAL")
         self._connection.execute(_SCHEMA)
+        keep_room(self._connection, _ROOM)
         return {id: decode(Entry, record) for id, record in self._connection.execute("SELECT id, record FROM tasks")}
 
     def save(self, entries: Iterable[Entry], removed: Iterable[str] = ()) -> None:
@@ -51,12 +55,14 @@ class TaskBook:
                 "INSERT OR REPLACE INTO tasks VALUES (?, ?)", [(e.work.task_id, encode(e)) for e in entries]
             )
             self._connection.executemany("DELETE FROM tasks WHERE id = ?", [(id,) for id in removed])
+            self._connection.execute("COMMIT")
         except BaseException:
-            self._connection.execute("ROLLBACK")
+            # SQLite has done so by itself when the disk is full.
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
             raise
-        self._connection.execute("COMMIT")
 
     def close(self) -> None:
         if self._connection is not None:
-            self._connection.close()
+            self._file.close()
             self._connection = None

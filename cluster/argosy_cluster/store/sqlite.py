@@ -17,6 +17,7 @@ from typing import TypeVar
 
 from argosy.errors import DataLoss
 from argosy_cluster.clock import Clock, SystemClock
+from argosy_cluster.sqlitefile import SqliteFile, keep_room
 from argosy_cluster.store import rules, tables
 from argosy_cluster.store.leasing import Leases
 from argosy_cluster.store.protocol import (
@@ -43,6 +44,7 @@ class SqliteStore:
 
     def __init__(self, path: Path, clock: Clock | None = None) -> None:
         self.path = path
+        self._file = SqliteFile(path)
         self._leases = Leases(clock or SystemClock(), self._end_lease)
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="cluster-state-read")
         self._read_connection: sqlite3.Connection
@@ -63,9 +65,10 @@ class SqliteStore:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.touch(mode=0o600)
         try:
-            connection = tables.connect(self.path)
+            connection = tables.connect(self._file)
             tables.create(connection)
-            self._read_connection = tables.connect(self.path)
+            keep_room(connection)
+            self._read_connection = tables.connect(self._file)
             self._read_connection.execute("PRAGMA query_only=ON")
             return connection, connection.execute("SELECT id, ttl FROM leases").fetchall()
         except sqlite3.DatabaseError as error:
@@ -84,8 +87,7 @@ class SqliteStore:
         await self._leases.close()
         await self._writer.close()
         await asyncio.to_thread(self._reader.shutdown, wait=True)
-        self._read_connection.close()
-        self._writer.close_connection()
+        await asyncio.to_thread(self._file.close)
         self._writer = None
 
     async def revision(self) -> int:

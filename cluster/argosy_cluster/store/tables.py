@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
+from argosy_cluster.sqlitefile import SqliteFile
 from argosy_cluster.store.protocol import (
     Batch,
     Event,
@@ -44,10 +44,9 @@ CREATE TABLE IF NOT EXISTS leases (id INTEGER PRIMARY KEY, ttl REAL NOT NULL);
 _COLUMNS = "h.key, h.value, h.create_revision, h.revision, h.version, h.lease"
 
 
-def connect(path: Path) -> sqlite3.Connection:
+def connect(file: SqliteFile) -> sqlite3.Connection:
     """A connection that any one thread at a time may use."""
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    connection.execute("PRAGMA journal_mode=WAL")
+    connection = file.connect()
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA busy_timeout=5000")
     return connection

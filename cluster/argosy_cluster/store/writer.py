@@ -63,10 +63,6 @@ class Writer:
             self._jobs.put(None)
             await asyncio.to_thread(self._thread.join)
 
-    def close_connection(self) -> None:
-        """Closes the file; the thread has ended."""
-        self._ledger.connection.close()
-
     def _run(self) -> None:
         ended = False
         while not ended:

@@ -12,12 +12,13 @@ from grpc import aio
 
 from argosy.errors import ArgosyError, Internal
 from argosy.status import to_status
+from argosyd.exhausted import translated
 
 log = logging.getLogger("argosyd.api")
 
 
 class ErrorInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg]
-    """Maps `argosy.errors` to canonical codes with a google.rpc.ErrorInfo detail.
+    """Maps `argosy.errors` to canonical codes with a google.rpc.ErrorInfo detail; what ran out (`exhausted`) is one.
 
     Any other exception is a defect: it is logged with its traceback and the client is told INTERNAL.
     """
@@ -49,6 +50,9 @@ class ErrorInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg]
 
 
 async def _abort(context: Any, error: Exception, method: str) -> None:
+    told = translated(error)
+    if told is not None:
+        error = told
     if not isinstance(error, ArgosyError):
         log.error("defect in %s", method, exc_info=error)
         error = Internal(f"internal error in {method.rsplit('/', 1)[-1]}: {error!r}; the daemon's log has more")

@@ -76,8 +76,9 @@ async def run_bundle(runtime: OciRuntime, id: str, bundle: Path, sink: OutputSin
         finally:
             os.close(out.writer)
             os.close(err.writer)
-        pidfd = PidFd(child.pid)
+        pidfd: PidFd | None = None
         try:
+            pidfd = PidFd(child.pid)
             await pidfd.ended()
         except BaseException:
             # The runtime first: while it works it may yet make what `delete` would not see.
@@ -85,7 +86,8 @@ async def run_bundle(runtime: OciRuntime, id: str, bundle: Path, sink: OutputSin
             await to_the_end(_end(runtime, id, bundle))
             raise
         finally:
-            pidfd.close()
+            if pidfd is not None:
+                pidfd.close()
             code = child.wait()
     finally:
         out.close()

@@ -34,8 +34,9 @@ class Child:
         pass_fds: Sequence[int] = (),
     ) -> None:
         self._output = os.memfd_create("output")
+        process: subprocess.Popen[bytes] | None = None
         try:
-            self._process = subprocess.Popen(  # returns as soon as exec has happened: under 1 ms
+            process = subprocess.Popen(  # returns as soon as exec has happened: under 1 ms
                 list(arguments),
                 stdin=subprocess.DEVNULL,
                 stdout=self._output,
@@ -44,21 +45,25 @@ class Child:
                 cwd=directory,
                 pass_fds=pass_fds,
             )
+            # Now: a child that nobody can wait for would be nobody's.
+            self._pidfd = PidFd(process.pid)
         except BaseException:
+            if process is not None:
+                process.kill()
+                process.wait()
             os.close(self._output)
             raise
-        self.pid = self._process.pid
+        self._process, self.pid = process, process.pid
 
     async def wait(self) -> Result:
         """Waits for the end. When the caller is cancelled, the child is killed and reaped."""
-        pidfd = PidFd(self.pid)
         try:
-            await pidfd.ended()
+            await self._pidfd.ended()
         except BaseException:
             self._process.kill()
             raise
         finally:
-            pidfd.close()
+            self._pidfd.close()
             code = self._process.wait()
             size = os.fstat(self._output).st_size
             output = os.pread(self._output, min(size, 64 * 1024), 0).decode(errors="replace")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from argosyd.containers.spec import paths
 from argosyd.containers.spec.capabilities import own_bounding_set
-from argosyd.host import apparmor
+from argosyd.host import apparmor, limits
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "s390x": "s390x", "riscv64": "riscv64", "ppc64le": "ppc64le"}
 
@@ -31,6 +31,8 @@ class Host:
     cpus: int
     capabilities: frozenset[str]
     hard_limits: Mapping[str, int] = field(default_factory=dict)
+    open_files: tuple[int, int] | None = None
+    """Soft and hard limit of open files that a container gets which asks for none; None: the daemon's own."""
     oom_score_adj: int = 0
     init: str = ""
     apparmor: bool = False
@@ -65,6 +67,7 @@ def look(cgroup_mode: str, init: str, *, block_weight: bool, recursive_read_only
         cgroup_mode=cgroup_mode,
         cpus=os.cpu_count() or 1,
         capabilities=own_bounding_set(),
+        open_files=limits.open_files(),
         hard_limits={name: resource.getrlimit(number)[1] for name, number in RLIMITS.items()},
         oom_score_adj=score,
         init=init,

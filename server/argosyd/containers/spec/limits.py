@@ -42,6 +42,9 @@ def rlimits(wanted: Mapping[str, str], host: Host) -> tuple[list[dict[str, Any]]
             warnings.append(f"ulimit {name}: lowered to {highest}, raising it takes CAP_SYS_RESOURCE on the host")
             soft, hard = min(soft, highest), highest
         entries.append({"type": f"RLIMIT_{name.upper()}", "soft": soft, "hard": hard})
+    if host.open_files is not None and "nofile" not in wanted:
+        soft, hard = (_UNLIMITED if n < 0 else n for n in host.open_files)
+        entries.append({"type": "RLIMIT_NOFILE", "soft": soft, "hard": hard})
     return entries, warnings
 
 
