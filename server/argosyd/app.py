@@ -198,7 +198,7 @@ class Engine:
         tools = Tools(
             containers.runtime, shared.cgroups, shared.host, network, config.run_dir, config.data_dir, shared.userns
         )  # fmt: skip
-        builds = Builds(database, events, storage.images, storage.snapshots, storage.cache, tools)
+        builds = Builds(database, events, storage.images, storage.snapshots, storage.cache, tools, self._leftovers)
         await self._open(builds)
         builds_api = BuildsServicer(builds)
         self._serve("Builds", lambda s: builds_pb2_grpc.add_BuildsServicer_to_server(builds_api, s))

@@ -8,10 +8,12 @@ tried again at the next start and by `system prune`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from argosyd.exhausted import translated
 from argosyd.system import Usage
 from argosyd.trees.root import Root
 from argosyd.trees.usage import measure
@@ -37,6 +39,7 @@ class Leftovers:
 
     def __init__(self) -> None:
         self._entries: dict[Path, Leftover] = {}
+        self._troubles: list[str] = []
 
     def add(self, what: str, path: Path, error: OSError, retry: Retry) -> None:
         """Takes note of one."""
@@ -44,6 +47,17 @@ class Leftovers:
         reason = error.strerror or str(error)
         self._entries[path] = Leftover(what, path, reason, retry)
         log.error("cannot remove %s at %s: %s: set aside", what, path, reason)
+
+    @contextmanager
+    def apart(self, what: str) -> Iterator[None]:
+        """Keeps the trouble with one object from all others while the daemon starts: it is logged and told to people,
+        and the object is left as it is until the next start."""
+        try:
+            yield
+        except Exception as error:
+            told = translated(error) or error
+            self._troubles.append(f"{what} was left as it is: {told}: it is tried again when argosyd starts")
+            log.error("%s was left as it is: %s", what, told, exc_info=error)
 
     async def retry(self) -> None:
         """Tries each again; what is removed is forgotten."""
@@ -59,7 +73,7 @@ class Leftovers:
     @property
     def warnings(self) -> list[str]:
         """One line each, for `system info`."""
-        return [
+        return self._troubles + [
             f"{e.what} is removed, but not its files at {e.path}: {e.reason}: free them, then run `argosy system prune`"
             for e in self._entries.values()
         ]

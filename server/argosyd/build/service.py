@@ -28,6 +28,7 @@ from argosyd.images import reference
 from argosyd.images.model import HistoryEntry, Image
 from argosyd.images.oci_config import chain_id
 from argosyd.images.service import ImageService
+from argosyd.leftovers import Leftovers
 from argosyd.runtime import strays
 from argosyd.snapshots.model import Snapshotter
 from argosyd.snapshots.mounts import mounted_below, unmount
@@ -45,8 +46,9 @@ class Builds:
 
     def __init__(
         self, database: Database, events: EventBus, images: ImageService, snapshots: Snapshotter, cache: BuildCache,
-        tools: Tools,
+        tools: Tools, leftovers: Leftovers,
     ) -> None:  # fmt: skip
+        self._leftovers = leftovers
         self._database, self._events = database, events
         self._images, self._snapshots, self._cache, self._tools = images, snapshots, cache, tools
         self._scratch = tools.data_dir / "build" / "tmp"
@@ -59,18 +61,26 @@ class Builds:
         await strays.end(self._tools.run_dir / "build")
         root = self._tools.runtime.root
         for name in [e.name for e in root.iterdir() if e.name.startswith("build-")] if root.exists() else ():
-            await self._tools.runtime.delete(name)
-            await self._tools.cgroups.remove(self._tools.cgroups.path(name))
+            with self._leftovers.apart(f"container {name}"):
+                await self._tools.runtime.delete(name)
+                await self._tools.cgroups.remove(self._tools.cgroups.path(name))
         await asyncio.to_thread(_clear_bundles, self._tools.run_dir / "build")
-        await remove_temporary(self._snapshots, "build-")
+        with self._leftovers.apart("what builds left"):
+            await remove_temporary(self._snapshots, "build-")
         for id in ids:
-            for mode in NETWORK_MODES.values():
-                await self._tools.network.detach(network_id(id, mode))
-        await self._database.write(lambda c: c.execute("DELETE FROM builds"))
-        await asyncio.to_thread(throw_away, self._scratch)
-        # What could not go stays in it, out of everybody's way, until the next start.
-        self._scratch.mkdir(parents=True, mode=0o700, exist_ok=True)  # own: the scratch directory
-        await self._sweep()
+            with self._leftovers.apart(f"build {id}"):
+                for mode in NETWORK_MODES.values():
+                    await self._tools.network.detach(network_id(id, mode))
+                await self._forget(id)
+        with self._leftovers.apart(f"the scratch directory {self._scratch}"):
+            await asyncio.to_thread(throw_away, self._scratch)
+            # What could not go stays in it, out of everybody's way, until the next start.
+            self._scratch.mkdir(parents=True, mode=0o700, exist_ok=True)  # own: the scratch directory
+        with self._leftovers.apart("what the build cache left"):
+            await self._sweep()
+
+    async def _forget(self, id: str) -> None:
+        await self._database.write(lambda c: c.execute("DELETE FROM builds WHERE id = ?", (id,)))
 
     async def close(self) -> None:
         """Builds end with the calls that asked for them."""
@@ -88,6 +98,7 @@ class Builds:
                 kind="network", id=options.network, reason="INVALID_NETWORK",
             )  # fmt: skip
         id = uuid.uuid4().hex[:12]
+        self._scratch.mkdir(parents=True, mode=0o700, exist_ok=True)  # own: on a full disk `start` could not
         tar = ContextTar(self._scratch / f"{id}.tar")
         self._running += 1
         try:
@@ -164,7 +175,7 @@ class Builds:
             self._images.release(f"build:{id}")
             await networks.close()
             await remove_temporary(self._snapshots, f"build-{id}-")
-            await self._database.write(lambda c: c.execute("DELETE FROM builds WHERE id = ?", (id,)))
+            await self._forget(id)
 
         await to_the_end(work())
 

@@ -31,8 +31,6 @@ class Host:
     cpus: int
     capabilities: frozenset[str]
     hard_limits: Mapping[str, int] = field(default_factory=dict)
-    open_files: tuple[int, int] | None = None
-    """Soft and hard limit of open files that a container gets which asks for none; None: the daemon's own."""
     oom_score_adj: int = 0
     init: str = ""
     apparmor: bool = False
@@ -45,6 +43,8 @@ class Host:
     cannot (< 5.12)."""
     kernel: tuple[int, int] = (0, 0)
     """Version and patch level."""
+    open_files: tuple[int, int] | None = None
+    """Soft and hard limit of open files that a container gets which asks for none; None: the daemon's own."""
 
     @property
     def may_raise_limits(self) -> bool:
