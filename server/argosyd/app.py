@@ -128,7 +128,7 @@ class Engine:
         storage = await self._open_storage(database, events)
         network = NetworkService(
             database, events, config.run_dir, bridge=config.bridge, bip=config.bip,
-            pools=config.default_address_pools, dns=config.dns,
+            pools=config.default_address_pools, dns=config.dns, leftovers=self._leftovers,
         )  # fmt: skip
         await self._open(network)
         userns = UserNamespaces(config.run_dir, config.userns_remap, storage.snapshots.check_mapping)
@@ -137,6 +137,7 @@ class Engine:
             data_dir=config.data_dir, run_dir=config.run_dir, cgroup_parent=config.cgroup_parent,
             runtime=config.runtime, database=database, events=events,
             doors=Doors(storage.images, storage.snapshots, network, storage.volumes), userns=userns,
+            leftovers=self._leftovers,
         )  # fmt: skip
         await self._open(containers)
         containers_api = ContainersServicer(containers)
@@ -176,7 +177,9 @@ class Engine:
         await self._open(snapshots)
         content = ContentStore(config.data_dir / "content")
         platform = Platform("linux", self._host.architecture)
-        images = ImageService(content, snapshots, database, events, platform, config.insecure_registries)
+        images = ImageService(
+            content, snapshots, database, events, platform, config.insecure_registries, self._leftovers
+        )
         cache = BuildCache(database)
         await self._open(cache)
         # Before images start, since they begin by collecting what nobody keeps.

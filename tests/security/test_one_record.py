@@ -48,7 +48,7 @@ class Room:
         )  # fmt: skip
         self.shared: Any = SimpleNamespace(
             store=keep, saver=keep, cgroups=quiet, tasks=self.tasks, layout=Layout(base, base),
-            userns=SimpleNamespace(stage=lambda _: SimpleNamespace(clear=lambda: None)),
+            userns=SimpleNamespace(unstage=_nothing),
             doors=SimpleNamespace(network=quiet, snapshots=quiet), tell=lambda *_, **__: None,
             cgroup=lambda cell: cell.id, conmon_of=lambda _: SimpleNamespace(runtime=quiet),
             conmon=SimpleNamespace(runtime=quiet),

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import sqlite3
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -211,13 +212,21 @@ class Agent:
         self._unreported.add(id)
         self._event.set()
 
-    async def _save(self) -> None:
+    async def _save(self) -> bool:
+        """Writes what changed; False when that is to be tried again."""
         async with self._saving:
             unsaved, self._unsaved = self._unsaved, set()
             removed, self._removed = self._removed, set()
             entries = [self._runners[id].entry for id in unsaved if id in self._runners]
             if entries or removed:
-                await asyncio.to_thread(self._book.save, entries, removed)
+                try:
+                    await asyncio.to_thread(self._book.save, entries, removed)
+                except sqlite3.Error as error:
+                    log.warning("what tasks do cannot be written yet: %s", error)
+                    self._unsaved |= unsaved
+                    self._removed |= removed
+                    return False
+        return True
 
     async def _tell(self) -> None:
         """Saves and reports what changed. Whatever happens while a report is under way goes with the next one."""
@@ -225,10 +234,14 @@ class Agent:
             await self._event.wait()
             self._event.clear()
             await asyncio.sleep(0)
-            await self._save()
+            if not await self._save():
+                # Told all the same: the manager's record is another disk's.
+                self._event.set()
             ids, self._unreported = self._unreported, set()
             statuses = [(id, self._runners[id].status) for id in ids if id in self._runners]
             if not statuses:
+                if self._unsaved or self._removed:
+                    await self._clock.sleep(1.0)
                 continue
             try:
                 await self._manager.report(statuses)

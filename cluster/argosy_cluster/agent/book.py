@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 from collections.abc import Iterable, Mapping
@@ -12,6 +13,8 @@ from argosy_cluster.agent.executor import Work
 from argosy_cluster.codec import decode, encode
 from argosy_cluster.manager.model import TaskState, TaskStatus
 from argosy_cluster.sqlitefile import SqliteFile, keep_room
+
+log = logging.getLogger("argosy.cluster")
 
 _LOG, _ROOM = 1 << 20, 256 << 10
 """Bytes kept for a full disk, see `sqlitefile`: a task's record is small."""
@@ -44,7 +47,14 @@ class TaskBook:
         self._connection.execute("PRAGMA synchronous = NORMAL")
         self._connection.execute(_SCHEMA)
         keep_room(self._connection, _ROOM)
-        return {id: decode(Entry, record) for id, record in self._connection.execute("SELECT id, record FROM tasks")}
+        found = {}
+        for id, record in self._connection.execute("SELECT id, record FROM tasks"):
+            try:
+                found[id] = decode(Entry, record)
+            except (ValueError, TypeError, KeyError) as error:
+                # The manager's next full set says whether the task is wanted, and what it is.
+                log.warning("task %s cannot be read: %s", id, error)
+        return found
 
     def save(self, entries: Iterable[Entry], removed: Iterable[str] = ()) -> None:
         """Writes entries and forgets tasks, all or nothing."""

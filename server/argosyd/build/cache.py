@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import sqlite3
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -15,6 +15,8 @@ from argosyd.images.model import NewLayer
 from argosyd.images.service import Kept
 from argosyd.state.database import Database
 from argosyd.units import Timestamp
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +55,17 @@ class BuildCache:
         self._entries: dict[str, Entry] = {}
         self._held: Counter[str] = Counter()
         self._blobs: Counter[str] = Counter()
-        self.garbage: set[str] = set()
-        """Chain ids of snapshots that no step names (any more)."""
 
     async def start(self) -> None:
         """Reads the record."""
         rows = await self._database.read(lambda c: c.execute("SELECT * FROM build_cache").fetchall())
-        found = await self._database.read(lambda c: c.execute("SELECT chain FROM build_garbage").fetchall())
-        self.garbage = {row["chain"] for row in found}
         for row in rows:
-            layer = codec.loads(NewLayer, row["layer"]) if row["layer"] else None
+            try:
+                layer = codec.loads(NewLayer, row["layer"]) if row["layer"] else None
+            except (ValueError, TypeError) as error:
+                # A step that cannot be read is one to be done again.
+                log.warning("the build cache forgets a step that cannot be read: %s", error)
+                continue
             self._entries[row["key"]] = Entry(
                 row["key"], row["parent"], row["chain"], layer, row["instruction"],
                 Timestamp(row["created"]), Timestamp(row["last_used"]),
@@ -109,31 +112,10 @@ class BuildCache:
         now = self.now()
         entry = Entry(key, parent, chain, layer, instruction, now, now)
         row = (key, parent, chain, codec.dumps(layer) if layer else "", instruction, now, now)
-        old = self._entries.get(key)
-        dropped = {old.chain} - {chain} if old is not None and old.layer is not None else set()
-
-        def write(connection: sqlite3.Connection) -> None:
-            connection.execute("INSERT OR REPLACE INTO build_cache VALUES (?, ?, ?, ?, ?, ?, ?)", row)
-            connection.execute("DELETE FROM build_garbage WHERE chain = ?", (chain,))
-            _insert_garbage(connection, dropped)
-
-        await self._database.write(write)
-        self._entries[key] = entry
-        self.garbage = (self.garbage - {chain}) | dropped
-
-    async def announce(self, chain: str) -> None:
-        """A snapshot is about to get this name; until a step is recorded that has it, it is garbage."""
-        if not any(e.chain == chain for e in self._entries.values()):
-            await self._database.write(lambda c: _insert_garbage(c, {chain}))
-            self.garbage.add(chain)
-
-    async def swept(self, chains: Iterable[str]) -> None:
-        """These are gone, or somebody else's now."""
-        gone = set(chains)
         await self._database.write(
-            lambda c: c.executemany("DELETE FROM build_garbage WHERE chain = ?", [(chain,) for chain in gone])
+            lambda c: c.execute("INSERT OR REPLACE INTO build_cache VALUES (?, ?, ?, ?, ?, ?, ?)", row)
         )
-        self.garbage -= gone
+        self._entries[key] = entry
 
     async def touch(self, keys: Iterable[str]) -> None:
         """Notes that steps were used now."""
@@ -149,28 +131,19 @@ class BuildCache:
             )
 
     async def delete(self, keys: Iterable[str]) -> None:
-        """Forgets steps; their snapshots become garbage."""
+        """Forgets steps; what only they needed is swept by `ImageService.sweep`."""
         gone = [entry for key in keys if (entry := self._entries.get(key)) is not None]
-        dropped = {entry.chain for entry in gone if entry.layer is not None}
-
-        def write(connection: sqlite3.Connection) -> None:
-            connection.executemany("DELETE FROM build_cache WHERE key = ?", [(entry.key,) for entry in gone])
-            _insert_garbage(connection, dropped)
-
-        await self._database.write(write)
+        await self._database.write(
+            lambda c: c.executemany("DELETE FROM build_cache WHERE key = ?", [(entry.key,) for entry in gone])
+        )
         for entry in gone:
             self._entries.pop(entry.key, None)
-        self.garbage |= dropped
 
     def kept(self) -> Kept:
         """What must not be collected, for `ImageService.keepers`."""
         layers = [e for e in self._entries.values() if e.layer is not None]
         blobs = {e.layer.digest for e in layers if e.layer is not None} | {b for b, n in self._blobs.items() if n}
         return Kept(frozenset(blobs), frozenset(e.chain for e in layers))
-
-
-def _insert_garbage(connection: sqlite3.Connection, chains: Iterable[str]) -> None:
-    connection.executemany("INSERT OR IGNORE INTO build_garbage VALUES (?)", [(chain,) for chain in chains])
 
 
 class _Held(set[str]):

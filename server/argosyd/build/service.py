@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from argosy.errors import Conflict, InvalidArgument, NotFound
+from argosy.errors import InvalidArgument, NotFound
 from argosyd.build.cache import BuildCache, Entry
 from argosyd.build.caches import Caches
 from argosyd.build.context import ContextTar
@@ -26,7 +25,6 @@ from argosyd.dockerfile.parser import Dockerfile, parse
 from argosyd.events import EventBus
 from argosyd.images import reference
 from argosyd.images.model import HistoryEntry, Image
-from argosyd.images.oci_config import chain_id
 from argosyd.images.service import ImageService
 from argosyd.leftovers import Leftovers
 from argosyd.runtime import strays
@@ -77,7 +75,7 @@ class Builds:
             # What could not go stays in it, out of everybody's way, until the next start.
             self._scratch.mkdir(parents=True, mode=0o700, exist_ok=True)  # own: the scratch directory
         with self._leftovers.apart("what the build cache left"):
-            await self._sweep()
+            await self._images.sweep()
 
     async def _forget(self, id: str) -> None:
         await self._database.write(lambda c: c.execute("DELETE FROM builds WHERE id = ?", (id,)))
@@ -105,7 +103,8 @@ class Builds:
             file = await self._receive(options, context, tar)
             architecture = self._tools.host.architecture
             graph = await parsing.run(plan, file, options.build_args, options.target, architecture)
-            return await self._build(id, options, graph, tar, file, sink)
+            async with self._images.making():
+                return await self._build(id, options, graph, tar, file, sink)
         finally:
             tar.close()
             self._running -= 1
@@ -115,7 +114,7 @@ class Builds:
         """Keeps the cache from filling the disk."""
         if not self._running and sum(e.size for e in self._cache) > MOST_CACHED:
             await self.prune(keep_bytes=MOST_CACHED)
-        await self._sweep()
+        await self._images.sweep()
 
     async def _receive(self, options: BuildOptions, context: AsyncIterator[bytes], tar: ContextTar) -> Dockerfile:
         """Takes the context; the Dockerfile is parsed as soon as it is here, so that mistakes are told at once."""
@@ -228,7 +227,7 @@ class Builds:
             freed += 0 if needed else entry.size
             gone.append(entry)
         await self._cache.delete(e.key for e in gone)
-        await self._sweep()
+        await self._images.sweep()
         await self._images.collect()
         if all and not keep_bytes:
             freed += await self._caches.clear()
@@ -237,30 +236,6 @@ class Builds:
     async def prune_flag(self, all: bool) -> Pruned:
         """`prune`, as `system prune` asks for it."""
         return await self.prune(all=all)
-
-    async def _sweep(self) -> None:
-        """Removes snapshots that neither a step, an image, a container nor another snapshot needs, the topmost first.
-
-        Not while a build runs: it may stand on one whose step was made anew meanwhile.
-        """
-        if self._running or not self._cache.garbage:
-            return
-        kept = set(self._cache.kept().chains)
-        for image in self._images.all():
-            kept |= {chain_id(image.layers[:n]) for n in range(1, len(image.layers) + 1)}
-        gone: set[str] = set()
-        left = self._cache.garbage - kept
-        progress = True
-        while left and progress:
-            progress = False
-            for chain in sorted(left):
-                with contextlib.suppress(Conflict):
-                    await self._snapshots.remove(chain)
-                    left.discard(chain)
-                    gone.add(chain)
-                    progress = True
-        if gone:
-            await self._cache.swept(gone)
 
     async def usage(self) -> Usage:
         """What the cache takes, for `system df`."""

@@ -110,7 +110,6 @@ class Workspace:
         layer = await self._images.add_layer(self._snapshots.diff(temporary), self._held_blobs)
         below = await asyncio.shield(parent.settled)
         chain = chain_id((below.chain, layer.diff_id)) if below.chain else layer.diff_id
-        await self._cache.announce(chain)
         # Both change before anybody else runs, so that no step stands on a name that is gone.
         link.snapshot = chain
         await self._snapshots.rename(temporary, chain)

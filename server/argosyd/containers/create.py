@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
-from argosy.errors import Conflict, InvalidArgument
+from argosy.errors import ArgosyError, Conflict, InvalidArgument
 from argosyd.cancel import to_the_end
 from argosyd.containers import names, signals
 from argosyd.containers.cell import Cell
@@ -73,7 +73,11 @@ class Creator:
                 await s.store.insert(Record(definition, cell.state))
                 await self._make(cell, image)
             except BaseException:
-                await to_the_end(self.undo(cell, remove_volumes=True))
+                try:
+                    await to_the_end(self.undo(cell, remove_volumes=True))
+                except (ArgosyError, OSError) as left:
+                    # Its first trouble is the one to be told of.
+                    log.warning("container %s is half made, and not undone: %s", id[:12], left)
                 raise
         s.tell(cell, "create")
         return cell, warnings
@@ -197,7 +201,8 @@ class Creator:
         ]
 
     async def undo(self, cell: Cell, *, remove_volumes: bool) -> None:
-        """Takes away everything of a container that does not run; the record last. Does what it can."""
+        """Takes away everything of a container that does not run; the record last. One of which something stays is
+        DEAD, and can be removed again."""
         s, id = self._s, cell.id
         try:
             await s.doors.snapshots.unmount(id)
@@ -206,9 +211,11 @@ class Creator:
             s.doors.images.release(f"container:{id}")
             await asyncio.to_thread(shutil.rmtree, s.layout.home(id), True)
             await s.store.delete(id)
-        finally:
-            s.index.remove(cell)
-            cell.removed.set()
+        except BaseException as error:
+            cell.change(state=ContainerState.DEAD, error=str(error))
+            raise
+        s.index.remove(cell)
+        cell.removed.set()
 
 
 _MODES = {

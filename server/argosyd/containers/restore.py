@@ -16,6 +16,7 @@ from argosyd.containers.lifecycle import MONITOR_LOST, Lifecycle, exited_at
 from argosyd.containers.model import ContainerState
 from argosyd.containers.records import Intent
 from argosyd.containers.rooms import Shared
+from argosyd.leftovers import Leftovers
 from argosyd.runtime import strays
 from argosyd.runtime.monitor import exit_code
 from argosyd.runtime.probe import PROBE
@@ -30,7 +31,11 @@ _AFTER_A_BOOT = 255
 class Restorer:
     """Runs once, before the API serves."""
 
-    def __init__(self, shared: Shared, lifecycle: Lifecycle, creator: Creator) -> None:
+    def __init__(
+        self, shared: Shared, lifecycle: Lifecycle, creator: Creator, leftovers: Leftovers | None = None
+    ) -> None:
+        self._leftovers = leftovers or Leftovers()
+        self._unread: set[str] = set()
         self._s = shared
         self._lifecycle = lifecycle
         self._creator = creator
@@ -38,7 +43,8 @@ class Restorer:
     async def restore(self) -> None:
         """Brings record and world together. One container's trouble is logged and does not stop the others."""
         s = self._s
-        for record in await s.store.all():
+        records, self._unread = await s.store.all(self._leftovers)
+        for record in records:
             cell = Cell(record.definition, record.state)
             s.index.add(cell)
             s.doors.images.in_use(record.definition.image_id, f"container:{cell.id}")
@@ -167,19 +173,35 @@ class Restorer:
             if cell is None or cell.run is None:
                 await strays.end(bundles / id)
 
+    def _known(self, id: str) -> bool:
+        """Whether there is a record of a container, be it one that cannot be read."""
+        return self._s.index.by_id(id) is not None or id in self._unread
+
     async def _sweep(self) -> None:
-        """Removes what belongs to no container: bundles, cgroups, the runtime's records, console sockets."""
+        """Removes what belongs to no container: processes, bundles, cgroups, what other rooms have in its name."""
         s = self._s
         await self._end_strays()
+        for id in s.doors.network.attached():
+            cell = s.index.by_id(id)
+            if _is_container(id) and (cell is None or cell.run is None):
+                with self._leftovers.apart(f"the network of container {id[:12]}"):
+                    await s.doors.network.detach(id)
+        for key in await s.doors.snapshots.list():
+            if _is_container(key) and not self._known(key):
+                with self._leftovers.apart(f"the snapshot of container {key[:12]}"):
+                    await s.doors.snapshots.unmount(key)
+                    await s.doors.snapshots.remove(key)
+        with self._leftovers.apart("what containers that are gone had of volumes"):
+            await s.doors.volumes.keep({*self._unread, *(cell.id for cell in s.index)})
         for directory in (s.layout.run_dir / "containers", s.layout.data_dir / "containers", s.conmon.runtime.root):
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             for entry in os.scandir(directory):
-                if entry.is_dir() and s.index.by_id(entry.name) is None:
+                if entry.is_dir() and not self._known(entry.name):
                     if directory == s.conmon.runtime.root:
                         await s.conmon.runtime.delete(entry.name)
                     await asyncio.to_thread(shutil.rmtree, entry.path, True)
         for name in s.cgroups.list():
-            if _is_ours(name) and s.index.by_id(name) is None:
+            if _is_ours(name) and not self._known(name):
                 await s.cgroups.remove(s.cgroups.path(name))
         for path in s.layout.run_dir.glob("conmon-term.*"):
             path.unlink(missing_ok=True)
@@ -197,4 +219,9 @@ def exited_at_start(bundle: Path) -> int:
 
 def _is_ours(cgroup: str) -> bool:
     """Whether a cgroup has the name of a container, a step of a build or a probe."""
-    return len(cgroup) == 64 or cgroup.startswith((PROBE, "build-"))
+    return _is_container(cgroup) or cgroup.startswith((PROBE, "build-"))
+
+
+def _is_container(name: str) -> bool:
+    """Whether a name can be a container's id."""
+    return len(name) == 64 and set(name) <= set("0123456789abcdef")

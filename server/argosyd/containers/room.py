@@ -37,6 +37,7 @@ from argosyd.containers.store import ContainerStore
 from argosyd.containers.tasks import TaskSet
 from argosyd.events import EventBus
 from argosyd.host import apparmor
+from argosyd.leftovers import Leftovers
 from argosyd.runtime import mountattr
 from argosyd.runtime.cgroups import Cgroups
 from argosyd.runtime.monitor import Conmon
@@ -54,8 +55,9 @@ class Containers:
 
     def __init__(
         self, *, data_dir: Path, run_dir: Path, cgroup_parent: str, runtime: str,
-        database: Database, events: EventBus, doors: Doors, userns: UserNamespaces,
+        database: Database, events: EventBus, doors: Doors, userns: UserNamespaces, leftovers: Leftovers,
     ) -> None:  # fmt: skip
+        self._leftovers = leftovers
         self._wanted_runtime = runtime
         self._layout = Layout(data_dir, run_dir)
         self._cgroups = Cgroups(cgroup_parent)
@@ -122,7 +124,7 @@ class Containers:
         self.changer = Changer(shared, self.control)
         self.membership = Membership(shared)
         self.committer = Committer(shared)
-        restorer = Restorer(shared, self.lifecycle, self.creator)
+        restorer = Restorer(shared, self.lifecycle, self.creator, self._leftovers)
         self._keeper.start()
         await restorer.restore()
         for cell in self.index:

@@ -7,6 +7,7 @@ import sqlite3
 from argosy.errors import AlreadyExists
 from argosyd import codec
 from argosyd.containers.records import Definition, Record, State
+from argosyd.leftovers import Leftovers
 from argosyd.state.database import Database
 
 
@@ -27,15 +28,19 @@ class ContainerStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def all(self) -> list[Record]:
-        """Every record, oldest first."""
+    async def all(self, leftovers: Leftovers) -> tuple[list[Record], set[str]]:
+        """Every record, oldest first, and the ids of those that cannot be read."""
 
-        def work(connection: sqlite3.Connection) -> list[tuple[str, str]]:
-            rows = connection.execute("SELECT definition, state FROM containers ORDER BY created, id")
-            return [(row[0], row[1]) for row in rows]
+        def work(connection: sqlite3.Connection) -> list[tuple[str, str, str]]:
+            rows = connection.execute("SELECT id, definition, state FROM containers ORDER BY created, id")
+            return [(row[0], row[1], row[2]) for row in rows]
 
         rows = await self._database.read(work)
-        return [Record(codec.loads(Definition, d), codec.loads(State, s)) for d, s in rows]
+        records = []
+        for id, definition, state in rows:
+            with leftovers.apart(f"container {id[:12]}"):
+                records.append(Record(codec.loads(Definition, definition), codec.loads(State, state)))
+        return records, {row[0] for row in rows} - {r.definition.id for r in records}
 
     async def insert(self, record: Record) -> None:
         """Adds a record. AlreadyExists when the name is taken."""

@@ -10,6 +10,7 @@ from argosy.errors import InvalidArgument, NotFound
 from argosyd import codec
 from argosyd.images import reference
 from argosyd.images.model import Image
+from argosyd.leftovers import Leftovers
 from argosyd.state.database import Database
 
 
@@ -20,19 +21,22 @@ class ImageIndex:
         self._database = database
         self._images: dict[str, Image] = {}
         self._names: dict[str, str] = {}
+        self.whole = True
+        """Whether every record could be read. If not, nobody knows all that is needed, and nothing is collected."""
 
-    async def start(self) -> None:
+    async def start(self, leftovers: Leftovers) -> None:
         """Reads what there is."""
 
-        def load(connection: sqlite3.Connection) -> tuple[list[str], list[tuple[str, str]]]:
-            records = [row["record"] for row in connection.execute("SELECT record FROM images")]
+        def load(connection: sqlite3.Connection) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+            records = [tuple(row) for row in connection.execute("SELECT id, record FROM images")]
             return records, [tuple(row) for row in connection.execute("SELECT name, image_id FROM image_names")]
 
         records, names = await self._database.read(load)
-        for record in records:
-            image = codec.loads(Image, record)
-            self._images[image.id] = image
-        self._names = dict(names)
+        for id, record in records:
+            with leftovers.apart(f"image {id}"):
+                self._images[id] = codec.loads(Image, record)
+        self.whole = len(self._images) == len(records)
+        self._names = {name: id for name, id in names if id in self._images}
 
     def __len__(self) -> int:
         return len(self._images)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from argosyd.cancel import to_the_end
@@ -44,6 +44,14 @@ class LayerStore:
             lambda c: c.execute("INSERT OR REPLACE INTO layer_sizes VALUES (?, ?)", (diff_id, size))
         )
         self._sizes[diff_id] = size
+
+    async def forget_others(self, needed: Collection[str]) -> None:
+        """Forgets the sizes of all layers but these."""
+        gone = [(d,) for d in self._sizes if d not in needed]
+        if gone:
+            await self._database.write(lambda c: c.executemany("DELETE FROM layer_sizes WHERE diff_id = ?", gone))
+            for (diff_id,) in gone:
+                self._sizes.pop(diff_id, None)
 
     async def unpack(self, diff_ids: Sequence[str], number: int, layer: Descriptor, sink: ProgressSink | None) -> None:
         """Makes sure that the snapshot of layer `number` is here, from its blob. Its parent must be."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
 from argosy.errors import Conflict, DataLoss, InvalidArgument, NotFound
@@ -19,6 +21,7 @@ from argosyd.images.manifest import Descriptor, Index, Manifest, Platform, parse
 from argosyd.images.model import Credentials, HistoryEntry, Image, ImageConfig, NewLayer, ProgressSink
 from argosyd.images.oci_config import ConfigDocument, chain_id
 from argosyd.images.reference import Reference
+from argosyd.leftovers import Leftovers
 from argosyd.snapshots.model import Snapshotter
 from argosyd.state.database import Database
 from argosyd.system import Usage
@@ -67,7 +70,9 @@ class ImageService:
         events: EventBus,
         platform: Platform,
         insecure: Iterable[str] = (),
+        leftovers: Leftovers | None = None,
     ) -> None:
+        self._leftovers = leftovers or Leftovers()
         self.content = content
         self.index = ImageIndex(database)
         self.layers = LayerStore(content, snapshots, database)
@@ -80,13 +85,15 @@ class ImageService:
         self._pusher = transfer.Pusher(content, database)
         self._users: dict[str, set[str]] = defaultdict(set)
         self._collecting = asyncio.Lock()
+        self._sweeping = asyncio.Lock()
+        self._making = 0
         self.keepers: list[Callable[[], Kept]] = []
         """Asked before anything is collected: the build cache is one."""
 
     async def start(self) -> None:
         """Reads the index; deletes blobs that nothing names."""
         await self.content.start()
-        await self.index.start()
+        await self.index.start(self._leftovers)
         await self.layers.start()
         await self._collect()
 
@@ -166,6 +173,16 @@ class ImageService:
             if not await self._snapshots.exists(chain_id(diff_ids[: number + 1])):
                 await self.layers.unpack(diff_ids, number, _descriptor(layer), None)
 
+    @asynccontextmanager
+    async def making(self) -> AsyncIterator[None]:
+        """While layers are made that no record names yet, no snapshot is swept."""
+        async with self._sweeping:
+            self._making += 1
+        try:
+            yield
+        finally:
+            self._making -= 1
+
     # -- registries ---------------------------------------------------------------------------------------------
 
     async def pull(
@@ -186,6 +203,12 @@ class ImageService:
         wanted = reference.parse(text).with_default_tag()
         chosen = parse_platform(platform, self._platform)
         sink = progress or (lambda _: None)
+        async with self.making():
+            return await self._pull(wanted, chosen, credentials, sink)
+
+    async def _pull(
+        self, wanted: Reference, chosen: Platform, credentials: Credentials | None, sink: ProgressSink
+    ) -> Pulled:
         with self.content.lease() as held:
             async with transfer.connect(wanted.domain, credentials, self._insecure) as client:
                 fetched = await self._puller.fetch(client, wanted, chosen, held, sink)
@@ -303,8 +326,9 @@ class ImageService:
             manifest = Manifest(Descriptor(manifests.OCI_CONFIG, config_digest, len(data)), tuple(layers))
             manifest_digest = await asyncio.to_thread(self.content.put, manifest.to_bytes())
             held.add(manifest_digest)
-            await self.layers.unpack_all(document.diff_ids, manifest.layers)
-            return await self._record(document, manifest_digest, manifest, names)
+            async with self.making():
+                await self.layers.unpack_all(document.diff_ids, manifest.layers)
+                return await self._record(document, manifest_digest, manifest, names)
 
     async def adopt(self, manifest_digest: str, names: Sequence[str], depth: int = 0) -> Image:
         """Records an image whose blobs were brought here by other means (an archive, a peer). DataLoss, NotFound."""
@@ -316,8 +340,9 @@ class ImageService:
             return await self.adopt(chosen.digest, names, depth + 1)
         document = await parsing.run(lambda: oci_config.parse(self.content.read(manifest.config.digest)))
         oci_config.check_layers(document, manifest, manifest_digest)
-        await self.layers.unpack_all(document.diff_ids, manifest.layers)
-        return await self._record(document, manifest_digest, manifest, names)
+        async with self.making():
+            await self.layers.unpack_all(document.diff_ids, manifest.layers)
+            return await self._record(document, manifest_digest, manifest, names)
 
     @staticmethod
     def full_names(text: str) -> list[str]:
@@ -409,11 +434,32 @@ class ImageService:
             if image.id in kept or self.users(image.id) or (image.repo_tags and not all_unused):
                 continue
             results.append(await self._delete(image))
+        await self.sweep()
         return Removed(
             tuple(n for r in results for n in r.untagged),
             tuple(d for r in results for d in r.deleted),
             sum(r.space for r in results),
         )
+
+    async def sweep(self) -> None:
+        """Removes every layer's snapshot that no image, no keeper and no other snapshot needs, the topmost first; and
+        what is remembered of such layers. Whatever left them there: it asks only who needs them now."""
+        async with self._sweeping:
+            if self._making or not self.index.whole:
+                return
+            images, keepers = self.index.all(), [keeper() for keeper in self.keepers]
+            kept = {chain_id(i.layers[:n]) for i in images for n in range(1, len(i.layers) + 1)}
+            kept.update(*(keeper.chains for keeper in keepers))
+            left = {key for key in await self._snapshots.list() if key.startswith("sha256:")} - kept
+            progress = True
+            while left and progress:
+                progress = False
+                for chain in sorted(left):
+                    with contextlib.suppress(Conflict):
+                        await self._snapshots.remove(chain)
+                        left.discard(chain)
+                        progress = True
+            await self.layers.forget_others({d for i in images for d in i.layers}.union(*(k.blobs for k in keepers)))
 
     async def collect(self) -> int:
         """Deletes blobs that nothing needs any more; tells bytes freed."""
@@ -422,6 +468,8 @@ class ImageService:
     async def _collect(self) -> tuple[Sequence[str], int]:
         """Deletes blobs that no image needs."""
         async with self._collecting:
+            if not self.index.whole:
+                return (), 0
             roots: set[str] = set()
             for image in self.index.all():
                 roots |= await asyncio.to_thread(self._roots, image)

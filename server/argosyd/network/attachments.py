@@ -48,21 +48,34 @@ class Attachments:
 
     async def start(self) -> None:
         """Undoes what was under way, takes over what holds, and writes the firewall whole."""
-        known = {n.id for n in self._catalog.all()}
-        for attached, state in await self._store.attachments():
-            alive = not attached.owns_namespace or await self._kernel.run(
-                lambda a=attached: self._kernel.is_namespace(Path(a.namespace))  # type: ignore[misc]
-            )
-            if state != "attached" or not alive or any(p.status.network_id not in known for p in attached.plugged):
-                await self._kernel.run(lambda a=attached: self._unplug_all(a))  # type: ignore[misc]
-                await self._store.remove_attachment(attached.request.container_id)
-                continue
-            self._remember(attached)
-            self._ports.hold_again(attached.request.container_id, attached.ports)
-            await self._kernel.run(lambda a=attached: self._mend(a))  # type: ignore[misc]
+        recorded = await self._store.attachments()
+        for attached, state in recorded:
+            with self._store.leftovers.apart(f"the network of container {attached.request.container_id[:12]}"):
+                await self._take_over(attached, state)
+        await self._kernel.run(lambda: self._drop_strangers({a.namespace for a, _ in recorded}))
         await self._kernel.run(lambda: self._kernel.firewall(self._whole_ruleset()))
         for attached in self._attached.values():
             await self._start_resolver(attached)
+
+    async def _take_over(self, attached: Attached, state: str) -> None:
+        known = {n.id for n in self._catalog.all()}
+        alive = not attached.owns_namespace or await self._kernel.run(
+            lambda: self._kernel.is_namespace(Path(attached.namespace))
+        )
+        if state != "attached" or not alive or any(p.status.network_id not in known for p in attached.plugged):
+            await self._kernel.run(lambda: self._unplug_all(attached))
+            await self._store.remove_attachment(attached.request.container_id)
+            return
+        self._remember(attached)
+        self._ports.hold_again(attached.request.container_id, attached.ports)
+        await self._kernel.run(lambda: self._mend(attached))
+
+    def _drop_strangers(self, namespaces: set[str]) -> None:
+        """Lets go of namespaces that are kept for nobody."""
+        for pin in self._pins.glob("*"):
+            if str(pin) not in namespaces:
+                with self._store.leftovers.apart(f"the network namespace {pin}"):
+                    self._kernel.drop_namespace(pin)
 
     def _mend(self, attached: Attached) -> None:
         """Plugs in again what is recorded and gone: cut in the middle of a change, or taken by somebody else."""
@@ -116,6 +129,10 @@ class Attachments:
             for p in a.plugged
             if p.status.network_id == network_id
         ]
+
+    def attached(self) -> list[str]:
+        """See `Networker.attached`."""
+        return list(self._attached)
 
     def attachment(self, container_id: str) -> Attachment | None:
         """See `Networker.attachment`."""

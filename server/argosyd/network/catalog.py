@@ -69,9 +69,10 @@ class Catalog:
             if state == "ready":
                 self._networks[network.id] = network
             else:
-                if network.bridge:
-                    await self._kernel.run(lambda n=network: self._kernel.remove_link(n.bridge))  # type: ignore[misc]
-                await self._store.remove_network(network.id)
+                with self._store.leftovers.apart(f"network {network.spec.name}"):
+                    if network.bridge:
+                        await self._kernel.run(lambda n=network: self._kernel.remove_link(n.bridge))  # type: ignore[misc]
+                    await self._store.remove_network(network.id)
         for name, driver in (("host", "host"), ("none", "null")):
             if self._by_name(name) is None:
                 await self._predefined(NetworkSpec(name, driver))
@@ -81,7 +82,12 @@ class Catalog:
             options = {_BRIDGE_NAME: self._default_bridge}
             await self._make(NetworkSpec(DEFAULT, ipam=(IpamConfig(subnet, gateway=gateway),), options=options))
         for network in self.bridges():
-            await self._kernel.run(lambda n=network: self._ensure(n))  # type: ignore[misc]
+            if network.spec.name == DEFAULT:
+                # Nothing of a container's: what is wrong with this one is to be told to who starts the daemon.
+                await self._kernel.run(lambda n=network: self._ensure(n))  # type: ignore[misc]
+                continue
+            with self._store.leftovers.apart(f"network {network.spec.name}"):
+                await self._kernel.run(lambda n=network: self._ensure(n))  # type: ignore[misc]
 
     async def _predefined(self, spec: NetworkSpec) -> None:
         network = Network(secrets.token_hex(32), Timestamp(time.time_ns()), spec)
@@ -216,7 +222,11 @@ class Catalog:
             )  # fmt: skip
         # From here on nobody finds it, so nobody joins it.
         del self._networks[network.id]
-        await self._store.put_network(network, "removing")
+        try:
+            await self._store.put_network(network, "removing")
+        except BaseException:
+            self._networks[network.id] = network
+            raise
         await self._kernel.run(lambda: self._tear_down(network))
         await self._store.remove_network(network.id)
         self._events.publish("network", "destroy", network.id, name=name, driver="bridge")

@@ -141,6 +141,10 @@ class Networker(Protocol):
         """Raises what `attach` would about names and fixed addresses, without doing anything."""
         ...
 
+    def attached(self) -> list[str]:
+        """Ids of everything that has a part of the network: containers, and builds' namespaces."""
+        ...
+
     def attachment(self, container_id: str) -> Attachment | None:
         """What a running container has, also after a restart of the daemon."""
         ...

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from argosy.errors import Conflict
 from argosyd.events import EventBus
+from argosyd.leftovers import Leftovers
 from argosyd.network.attachments import Attachments
 from argosyd.network.catalog import PREDEFINED, Catalog
 from argosyd.network.kernel import Kernel
@@ -31,10 +32,11 @@ class NetworkService:
         bip: str = "",
         pools: Sequence[str] = (),
         dns: Sequence[str] = (),
+        leftovers: Leftovers | None = None,
     ) -> None:
         self._kernel = Kernel()
         self._events = events
-        store = NetworkStore(database)
+        store = NetworkStore(database, leftovers)
         self.catalog = Catalog(store, self._kernel, events, bridge, bip, pools)
         self.attachments = Attachments(self.catalog, store, self._kernel, run_dir / "netns", dns)
         self.warnings: list[str] = []
@@ -82,6 +84,10 @@ class NetworkService:
     async def validate(self, mode: str, endpoints: Sequence[EndpointSpec]) -> None:
         """See `Networker.validate`."""
         self.attachments.validate(mode, endpoints)
+
+    def attached(self) -> list[str]:
+        """See `Networker.attached`."""
+        return self.attachments.attached()
 
     def attachment(self, container_id: str) -> Attachment | None:
         """See `Networker.attachment`."""

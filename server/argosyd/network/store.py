@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from argosyd import codec
+from argosyd.leftovers import Leftovers
 from argosyd.network.model import AttachRequest, EndpointStatus, Network, PortMapping
 from argosyd.state.database import Database
 
@@ -34,13 +35,19 @@ class Attached:
 class NetworkStore:
     """Rows of networks and attachments."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, leftovers: Leftovers | None = None) -> None:
         self._database = database
+        self.leftovers = leftovers or Leftovers()
+        """Where the trouble with one network or attachment goes while the room starts."""
 
     async def networks(self) -> list[tuple[Network, str]]:
         """Every network with its state."""
-        rows = await self._database.read(lambda c: c.execute("SELECT record, state FROM networks").fetchall())
-        return [(codec.loads(Network, row["record"]), row["state"]) for row in rows]
+        rows = await self._database.read(lambda c: c.execute("SELECT name, record, state FROM networks").fetchall())
+        found = []
+        for row in rows:
+            with self.leftovers.apart(f"network {row['name']}"):
+                found.append((codec.loads(Network, row["record"]), str(row["state"])))
+        return found
 
     async def put_network(self, network: Network, state: str) -> None:
         """Writes one network."""
@@ -57,8 +64,12 @@ class NetworkStore:
 
     async def attachments(self) -> Sequence[tuple[Attached, str]]:
         """Every attachment with its state."""
-        rows = await self._database.read(lambda c: c.execute("SELECT record, state FROM attachments").fetchall())
-        return [(codec.loads(Attached, row["record"]), row["state"]) for row in rows]
+        rows = await self._database.read(lambda c: c.execute("SELECT * FROM attachments").fetchall())
+        found = []
+        for row in rows:
+            with self.leftovers.apart(f"the network of container {row['container_id'][:12]}"):
+                found.append((codec.loads(Attached, row["record"]), str(row["state"])))
+        return found
 
     async def put_attachment(self, attached: Attached, state: str) -> None:
         """Writes one attachment."""

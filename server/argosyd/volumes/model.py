@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import Enum
@@ -85,6 +85,10 @@ class VolumeSource(Protocol):
 
     async def mounted(self, container_id: str) -> None:
         """Called before each start: mounts the backing of volumes that have one (type=nfs, tmpfs…)."""
+        ...
+
+    async def keep(self, containers: Collection[str]) -> None:
+        """Every container there is: what others are noted to have is theirs no more. The volumes stay, they are data."""
         ...
 
     async def release(self, container_id: str, *, remove_anonymous: bool) -> None:

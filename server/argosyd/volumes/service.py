@@ -7,7 +7,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +57,7 @@ class Volumes:
     async def start(self) -> None:
         """Finishes or undoes what a crash left half done. The record decides: what it does not know is deleted."""
         self._driver.start()
-        await self._store.load()
+        unread = await self._store.load(self._leftovers)
         for entry in self._store:
             name = entry.volume.name
             if entry.state in (State.MAKING, State.REMOVING):
@@ -67,7 +67,7 @@ class Volumes:
                     log.error("volume %s is removed, but what is left of it stays in the way: %s", name, error)
             elif entry.state is State.FILLING:
                 await self._undo_fill(entry, threading.Lock())
-        known = {entry.volume.name for entry in self._store}
+        known = {entry.volume.name for entry in self._store} | unread
         for name in self._driver.names() - known:
             await self._remove_unknown(name)
 
@@ -138,8 +138,8 @@ class Volumes:
                     name=name, driver=driver, mountpoint=str(self._driver.path(name)),
                     created=Timestamp(self._clock()), labels=labels, options=options, anonymous=anonymous,
                 )  # fmt: skip
-                entry = await self._make(volume)
-            elif entry.volume.options != options and (strict or options):
+                return await self._make(volume, user)
+            if entry.volume.options != options and (strict or options):
                 raise AlreadyExists(
                     f"create {name}: conflict: volume name must be unique: it exists with other options",
                     kind="volume",
@@ -150,11 +150,11 @@ class Volumes:
                 await self._store.use(user[0], [(entry, user[1])])
         return entry
 
-    async def _make(self, volume: Volume) -> Entry:
+    async def _make(self, volume: Volume, user: tuple[str, str] | None) -> Entry:
         entry = await self._store.insert(volume)
         try:
             self._driver.create(volume.name)
-            await self._store.set_state(entry, State.READY)
+            await self._store.made(entry, user)
         except BaseException:
             await to_the_end(self._discard(entry))
             raise
@@ -250,7 +250,12 @@ class Volumes:
             if not (all or entry.volume.anonymous) or not passes(entry):
                 continue
             async with self._locked(name):
-                if entry.uses or self._store.get(name) is not entry or entry.state is not State.READY:
+                if entry.uses or self._store.get(name) is not entry:
+                    continue
+                if entry.state is State.REMOVING:
+                    # What a removal that was cut off left.
+                    await self._remove(entry)
+                if entry.state is not State.READY:
                     continue
                 freed += max(0, await self._size(entry.volume))
                 await self._remove(entry)
@@ -353,20 +358,28 @@ class Volumes:
                 await self._driver.mount(volume.name, volume.options)
             self._events.publish("volume", "mount", volume.name, container=container_id, destination=target)
 
+    async def keep(self, containers: Collection[str]) -> None:
+        """See `VolumeSource.keep`."""
+        for container in {user for entry in self._store for user in entry.containers} - set(containers):
+            log.warning("container %s is gone: what it had of volumes is released", container[:12])
+            await self.release(container, remove_anonymous=False)
+
     async def release(self, container_id: str, *, remove_anonymous: bool) -> None:
         """See `VolumeSource.release`. A file system that was mounted for a volume goes with its last container."""
         had = self._store.of(container_id)
         if not had:
             return
-        await self._store.release(container_id)
-        for entry in {e.volume.name: e for e, _ in had}.values():
+        entries = {e.volume.name: e for e, _ in had}.values()
+        going = [e for e in entries if remove_anonymous and e.volume.anonymous and e.containers == [container_id]]
+        await self._store.release(container_id, going)
+        for entry in entries:
             name = entry.volume.name
             self._events.publish("volume", "unmount", name, container=container_id, driver=entry.volume.driver)
             async with self._locked(name):
                 if entry.uses or self._store.get(name) is not entry:
                     continue
                 try:
-                    if remove_anonymous and entry.volume.anonymous:
+                    if entry in going:
                         await self._remove(entry)
                     elif entry.volume.options:
                         await self._driver.unmount(name)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from argosyd import codec
+from argosyd.leftovers import Leftovers
 from argosyd.state.database import Database
 from argosyd.volumes.model import Volume
 
@@ -43,19 +44,21 @@ class VolumeStore:
         self._database = database
         self._entries: dict[str, Entry] = {}
 
-    async def load(self) -> None:
-        """Reads the record."""
+    async def load(self, leftovers: Leftovers) -> set[str]:
+        """Reads the record; tells the names of volumes whose record cannot be read."""
 
         def read(connection: sqlite3.Connection) -> tuple[list[sqlite3.Row], list[sqlite3.Row]]:
-            volumes = connection.execute("SELECT record, state FROM volumes").fetchall()
+            volumes = connection.execute("SELECT name, record, state FROM volumes").fetchall()
             return volumes, connection.execute("SELECT volume, container, target FROM volume_uses").fetchall()
 
         volumes, uses = await self._database.read(read)
         for row in volumes:
-            volume = codec.loads(Volume, row["record"])
-            self._entries[volume.name] = Entry(volume, State(row["state"]))
+            with leftovers.apart(f"volume {row['name']}"):
+                self._entries[row["name"]] = Entry(codec.loads(Volume, row["record"]), State(row["state"]))
         for row in uses:
-            self._entries[row["volume"]].uses.add((row["container"], row["target"]))
+            if (entry := self._entries.get(row["volume"])) is not None:
+                entry.uses.add((row["container"], row["target"]))
+        return {row["name"] for row in volumes} - self._entries.keys()
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(list(self._entries.values()))
@@ -80,6 +83,21 @@ class VolumeStore:
             raise
         return entry
 
+    async def made(self, entry: Entry, use: tuple[str, str] | None) -> None:
+        """The volume is ready, and with `use` a container has it, at a target: one record, so that none is made for
+        nobody."""
+        name = entry.volume.name
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute("UPDATE volumes SET state = ? WHERE name = ?", (State.READY.value, name))
+            if use is not None:
+                connection.execute("INSERT OR IGNORE INTO volume_uses VALUES (?, ?, ?)", (name, *use))
+
+        await self._database.write(work)
+        entry.state = State.READY
+        if use is not None:
+            entry.uses.add(use)
+
     async def set_state(self, entry: Entry, state: State) -> None:
         """Notes how far a volume is."""
         row = (state.value, entry.volume.name)
@@ -94,13 +112,21 @@ class VolumeStore:
 
     async def use(self, container: str, uses: Sequence[tuple[Entry, str]]) -> None:
         """Notes that a container has volumes, each at a target."""
-        for entry, target in uses:
-            entry.uses.add((container, target))
         rows = [(e.volume.name, container, target) for e, target in uses]
         await self._database.write(lambda c: c.executemany("INSERT OR IGNORE INTO volume_uses VALUES (?, ?, ?)", rows))
+        for entry, target in uses:
+            entry.uses.add((container, target))
 
-    async def release(self, container: str) -> None:
-        """Notes that a container is gone."""
-        await self._database.write(lambda c: c.execute("DELETE FROM volume_uses WHERE container = ?", (container,)))
+    async def release(self, container: str, going: Sequence[Entry] = ()) -> None:
+        """Notes that a container is gone, and volumes of its own with it: one record, so that none stays for nobody."""
+        names = [(State.REMOVING.value, entry.volume.name) for entry in going]
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute("DELETE FROM volume_uses WHERE container = ?", (container,))
+            connection.executemany("UPDATE volumes SET state = ? WHERE name = ?", names)
+
+        await self._database.write(work)
+        for entry in going:
+            entry.state = State.REMOVING
         for entry in self:
             entry.uses = {use for use in entry.uses if use[0] != container}

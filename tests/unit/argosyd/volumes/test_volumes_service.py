@@ -12,6 +12,7 @@ import pytest
 
 from argosy.errors import AlreadyExists, Conflict, InvalidArgument, NotFound, Unavailable
 from argosyd.events import EventBus
+from argosyd.leftovers import Leftovers
 from argosyd.state.database import Database
 from argosyd.volumes.model import Mount, MountType
 from argosyd.volumes.service import Volumes
@@ -225,7 +226,7 @@ async def test_a_crash_is_made_good(tmp_path: Path, database: Database) -> None:
         (tmp_path / "volumes" / name / "_data" / "file").touch()
     await volumes.resolve("c1", [Mount(MountType.VOLUME, "/data", "whole")], [], no_root())
     store = VolumeStore(database)
-    await store.load()
+    await store.load(Leftovers())
     for name, state in (
         ("half-made", State.MAKING),
         ("half-filled", State.FILLING),
