@@ -72,6 +72,40 @@ def test_a_start_removes_what_a_crash_left_however_deep(daemon: Daemon) -> None:
     assert "unknown" not in os.listdir(daemon.data_dir / "volumes")
 
 
+def test_shared_memory_has_a_limit_and_any_depth(daemon: Daemon) -> None:
+    """What `--ipc shareable` shows to others lies outside the container's own root."""
+    ok(
+        daemon, "run", "-d", "--name", "sharing", "--network", "none", "--ipc", "shareable", "--shm-size", "1g",
+        "busybox", "sleep", "600",
+    )  # fmt: skip
+    ok(
+        daemon,
+        "run",
+        "-d",
+        "--name",
+        "other",
+        "--network",
+        "none",
+        "--ipc",
+        "container:sharing",
+        "busybox",
+        "sleep",
+        "600",
+    )
+    make_deep(inside(daemon, "other") / "dev/shm/t", DEEP)
+    assert (inside(daemon, "sharing") / "dev/shm/t/d/d").is_dir()
+    assert os.statvfs(inside(daemon, "sharing") / "dev/shm").f_blocks * 4096 == 1 << 30
+    daemon.kill()
+    daemon.start()
+    ok(daemon, "rm", "-f", "other", "sharing")
+    assert daemon.left() == {}
+    # As a version before left it: no mount, a directory.
+    (daemon.run_dir / "containers" / ("f" * 64) / "shm").mkdir(parents=True)
+    make_deep(daemon.run_dir / "containers" / ("f" * 64) / "shm" / "t", DEEP)
+    daemon.restart()
+    assert daemon.left() == {}
+
+
 def test_what_cannot_be_removed_is_shown_and_tried_again(daemon: Daemon) -> None:
     ok(daemon, "volume", "create", "stuck")
     ok(daemon, "run", "-d", "--name", "holder", "--network", "none", "busybox", "sleep", "600")

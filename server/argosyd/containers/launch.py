@@ -18,9 +18,11 @@ from argosyd.containers.inside import Inside
 from argosyd.containers.logs.keeper import open_log, write_plan
 from argosyd.containers.logs.options import parse as parse_log_options
 from argosyd.containers.model import ContainerSpec
+from argosyd.containers.paths import SHARED_MEMORY
 from argosyd.containers.rooms import Shared
 from argosyd.containers.spec import users
 from argosyd.containers.spec.builder import OWN_FILES, Request, build
+from argosyd.containers.spec.mounts import DEFAULT_SHM_SIZE
 from argosyd.host import apparmor
 from argosyd.network.model import Attachment, AttachRequest, PortMapping
 from argosyd.runtime import seccompbpf
@@ -28,6 +30,7 @@ from argosyd.runtime.monitor import Log, Monitored, Stdio
 from argosyd.runtime.oci import RuntimeFailed
 from argosyd.runtime.proc import PidFd, ProcessGone
 from argosyd.runtime.uts import set_domainname
+from argosyd.snapshots import mounts as memory
 from argosyd.trees.root import Root
 from argosyd.volumes.model import MountType
 
@@ -201,11 +204,12 @@ class Launcher:
     def _shared_memory(self, cell: Cell, spec: ContainerSpec, bundle: Path) -> str:
         """A directory on the host for a /dev/shm that several containers see; "" when each has its own."""
         if spec.ipc_mode.startswith("container:"):
-            return str(self._s.layout.bundle(spec.ipc_mode.removeprefix("container:")) / "shm")
+            return str(self._s.layout.bundle(spec.ipc_mode.removeprefix("container:")) / SHARED_MEMORY)
         if spec.ipc_mode == "shareable":
-            directory = bundle / "shm"
-            directory.mkdir(mode=0o1777)
-            directory.chmod(0o1777)
+            directory = bundle / SHARED_MEMORY
+            directory.mkdir(mode=0o700)
+            # Memory with a limit: the run directory's own is the host's.
+            memory.mount_memory(directory, spec.shm_size or DEFAULT_SHM_SIZE)
             return str(directory)
         return ""
 

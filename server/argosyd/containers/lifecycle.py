@@ -16,10 +16,13 @@ from argosyd.containers.cell import Cell, Exit, Run
 from argosyd.containers.create import Creator, require_settled
 from argosyd.containers.launch import Launcher
 from argosyd.containers.model import ContainerState
+from argosyd.containers.paths import SHARED_MEMORY
 from argosyd.containers.records import Intent
 from argosyd.containers.rooms import Shared
 from argosyd.runtime import strays
 from argosyd.runtime.monitor import exit_code
+from argosyd.snapshots import mounts
+from argosyd.trees.remove import discard
 from argosyd.units import Timestamp
 
 log = logging.getLogger(__name__)
@@ -254,7 +257,8 @@ class Lifecycle:
             # Their processes are gone; their monitors write a last word into the bundle.
             await asyncio.wait([e.finished for e in cell.execs.values()], timeout=_LAST_WORDS)
         if bundle.exists():
-            shutil.rmtree(bundle, ignore_errors=True)
+            mounts.unmount(bundle / SHARED_MEMORY)
+            discard(bundle)
 
     async def _try_clean(self, cell: Cell, *, told: bool = False) -> None:
         """As `clean`; what is left is taken away before the next start, by the removal, or when the daemon starts."""

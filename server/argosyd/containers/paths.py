@@ -7,6 +7,9 @@ from pathlib import Path
 
 from argosyd.containers.logs.keeper import LOG
 
+SHARED_MEMORY = "shm"
+"""Of a bundle: where a /dev/shm that several containers see is mounted."""
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:

@@ -14,6 +14,7 @@ from argosyd.containers.cell import Cell, Run
 from argosyd.containers.create import Creator
 from argosyd.containers.lifecycle import MONITOR_LOST, Lifecycle, exited_at
 from argosyd.containers.model import ContainerState
+from argosyd.containers.paths import SHARED_MEMORY
 from argosyd.containers.records import Intent
 from argosyd.containers.rooms import Shared
 from argosyd.leftovers import Leftovers
@@ -21,6 +22,8 @@ from argosyd.runtime import strays
 from argosyd.runtime.monitor import exit_code
 from argosyd.runtime.probe import PROBE
 from argosyd.runtime.proc import PidFd, ProcessGone, is_monitor_of, read_pid
+from argosyd.snapshots import mounts
+from argosyd.trees.remove import discard
 
 log = logging.getLogger(__name__)
 
@@ -199,7 +202,8 @@ class Restorer:
                 if entry.is_dir() and not self._known(entry.name):
                     if directory == s.conmon.runtime.root:
                         await s.conmon.runtime.delete(entry.name)
-                    await asyncio.to_thread(shutil.rmtree, entry.path, True)
+                    mounts.unmount(Path(entry.path, SHARED_MEMORY))
+                    await asyncio.to_thread(discard, entry.path)
         for name in s.cgroups.list():
             if _is_ours(name) and not self._known(name):
                 await s.cgroups.remove(s.cgroups.path(name))

@@ -18,7 +18,7 @@ from argosy.errors import ArgosyError, ResourceExhausted, Unsupported
 _libc = ctypes.CDLL(None, use_errno=True)
 
 # <sys/mount.h>; the numbers of the new calls are the same on every architecture.
-_MS_RDONLY, _MS_NODEV, _MS_REMOUNT, _MS_BIND, _MS_REC = 1, 4, 32, 4096, 16384
+_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REMOUNT, _MS_BIND, _MS_REC = 1, 2, 4, 8, 32, 4096, 16384
 _MNT_DETACH, _UMOUNT_NOFOLLOW = 2, 8
 _SYS_MOVE_MOUNT, _SYS_FSOPEN, _SYS_FSCONFIG, _SYS_FSMOUNT = 429, 430, 431, 432
 _FSCONFIG_SET_FLAG, _FSCONFIG_SET_STRING, _FSCONFIG_CMD_CREATE = 0, 1, 6
@@ -95,6 +95,13 @@ def mount_bind(source: Path, target: Path, *, read_only: bool = False) -> None:
     for flags in [_MS_BIND | _MS_REC] + ([_MS_BIND | _MS_REMOUNT | _MS_RDONLY] if read_only else []):
         if _libc.mount(os.fsencode(source), os.fsencode(target), None, ctypes.c_ulong(flags), None) != 0:
             raise _failed(f"cannot bind {source} on {target}", ctypes.get_errno())
+
+
+def mount_memory(target: Path, size: int) -> None:
+    """Memory as a file system that everybody may write to, of at most `size` bytes (tmpfs(5))."""
+    flags = ctypes.c_ulong(_MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
+    if _libc.mount(b"shm", os.fsencode(target), b"tmpfs", flags, f"mode=1777,size={size}".encode()) != 0:
+        raise _failed(f"cannot mount memory on {target}", ctypes.get_errno())
 
 
 def unmount(target: Path) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import errno
 import itertools
+import logging
 import os
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from argosyd.trees.openat import open_directory
+
+log = logging.getLogger(__name__)
 
 _DEEPEST = 64
 """Levels that are gone down at once; what lies deeper is first moved up to the top."""
@@ -32,6 +35,14 @@ def remove(path: Path | str) -> None:
         pass
     finally:
         os.close(directory)
+
+
+def discard(path: Path | str) -> None:
+    """As `remove`; what of it stays is in the log, for whoever looks at the place next."""
+    try:
+        remove(path)
+    except OSError as error:
+        log.warning("cannot remove %s: %s", path, error.strerror)
 
 
 def remove_entry(directory: int, name: str) -> None:
