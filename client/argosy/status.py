@@ -89,13 +89,20 @@ def to_status(error: BaseException) -> Status:
         metadata["kind"] = error.kind
     if error.id:
         metadata["id"] = error.id[:_VALUE_LIMIT]
-    message = error.message[:_MESSAGE_LIMIT]
+    message = _shortened(error.message)
     info = _text(1, error.reason) + _text(2, DOMAIN)
     for key, value in metadata.items():
         info += _bytes(3, _text(1, key) + _text(2, value))
     detail = _text(1, _ERROR_INFO) + _bytes(2, info)
     number = _NUMBERS[error.code]
     return Status(error.code, message, _varint(1 << 3) + _varint(number) + _text(2, message) + _bytes(3, detail))
+
+
+def _shortened(message: str) -> str:
+    """A message that fits, and that UTF-8 can write: gRPC sends what is no plain ASCII as three letters a byte."""
+    if message.isascii():
+        return message[:_MESSAGE_LIMIT]
+    return message.encode("utf-8", "replace")[: _MESSAGE_LIMIT // 2].decode("utf-8", "ignore")
 
 
 def from_rpc_error(error: Any) -> errors.ArgosyError:

@@ -12,6 +12,7 @@ from grpc import aio
 
 from argosy.errors import ArgosyError, Internal
 from argosy.status import to_status
+from argosyd.api import requests
 from argosyd.exhausted import translated
 
 log = logging.getLogger("argosyd.api")
@@ -33,14 +34,16 @@ class ErrorInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg]
         if handler is None:
             return None
         if handler.response_streaming:
-            wrapped = _guard_stream(handler.stream_stream or handler.unary_stream, details.method)
+            behaviour = handler.stream_stream or handler.unary_stream
+            wrapped = _guard_stream(behaviour, details.method, streaming=handler.request_streaming)
             make = (
                 grpc.stream_stream_rpc_method_handler
                 if handler.request_streaming
                 else grpc.unary_stream_rpc_method_handler
             )
         else:
-            wrapped = _guard_unary(handler.stream_unary or handler.unary_unary, details.method)
+            behaviour = handler.stream_unary or handler.unary_unary
+            wrapped = _guard_unary(behaviour, details.method, streaming=handler.request_streaming)
             make = (
                 grpc.stream_unary_rpc_method_handler
                 if handler.request_streaming
@@ -61,10 +64,10 @@ async def _abort(context: Any, error: Exception, method: str) -> None:
     await context.abort(grpc.StatusCode[status.code], status.message)
 
 
-def _guard_unary(behaviour: Any, method: str) -> Any:
+def _guard_unary(behaviour: Any, method: str, *, streaming: bool) -> Any:
     async def guarded(request: Any, context: Any) -> Any:
         try:
-            return await behaviour(request, context)
+            return await behaviour(requests.checked(request) if streaming else requests.check(request), context)
         except (asyncio.CancelledError, aio.AbortError):
             raise
         except Exception as error:
@@ -73,10 +76,11 @@ def _guard_unary(behaviour: Any, method: str) -> Any:
     return guarded
 
 
-def _guard_stream(behaviour: Any, method: str) -> Any:
+def _guard_stream(behaviour: Any, method: str, *, streaming: bool) -> Any:
     async def guarded(request: Any, context: Any) -> AsyncIterator[Any]:
-        stream = behaviour(request, context)
+        stream = None
         try:
+            stream = behaviour(requests.checked(request) if streaming else requests.check(request), context)
             async for response in stream:
                 yield response
         except (asyncio.CancelledError, aio.AbortError):
@@ -84,7 +88,8 @@ def _guard_stream(behaviour: Any, method: str) -> Any:
         except Exception as error:
             await _abort(context, _unwrap(error), method)
         finally:
-            await stream.aclose()
+            if stream is not None:
+                await stream.aclose()
 
     return guarded
 

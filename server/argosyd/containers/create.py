@@ -14,13 +14,23 @@ from pathlib import Path
 
 from argosy.errors import ArgosyError, Conflict, InvalidArgument
 from argosyd.cancel import to_the_end
-from argosyd.containers import names, signals
+from argosyd.containers import names
 from argosyd.containers.cell import Cell
 from argosyd.containers.logs.options import parse as parse_log_options
 from argosyd.containers.model import ContainerSpec, ContainerState, RestartCondition
 from argosyd.containers.records import Definition, Intent, Record, State
 from argosyd.containers.rooms import Shared
-from argosyd.containers.spec import capabilities, devices, limits, mounts, process, resources, security, userns
+from argosyd.containers.spec import (
+    capabilities,
+    devices,
+    limits,
+    mounts,
+    process,
+    resources,
+    rules,
+    security,
+    userns,
+)
 from argosyd.host import apparmor
 from argosyd.images.model import Image
 from argosyd.units import Timestamp
@@ -43,6 +53,7 @@ class Creator:
         s = self._s
         image = await s.doors.images.resolve(spec.image)
         spec = self._resolve_references(spec)
+        rules.check(spec, image.config)
         args = process.arguments(spec, image.config)
         id_map = self._id_map(spec)
         warnings = self._check(spec, mapped=id_map is not None)
@@ -165,7 +176,6 @@ class Creator:
         resources.validate(spec.resources, host.cpus)
         for device in spec.devices:
             devices.parse(device)
-        signals.number(spec.stop_signal)
         parse_log_options(spec.log)
         process.merge_environment((), spec.env)
         limiting = userns.limiting(host) if mapped else host

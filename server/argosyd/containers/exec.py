@@ -23,6 +23,7 @@ from argosyd.containers.control import not_running
 from argosyd.containers.model import ContainerState
 from argosyd.containers.rooms import Shared
 from argosyd.containers.spec import capabilities, security, users
+from argosyd.containers.spec import process as spec_process
 from argosyd.containers.spec.process import merge_environment
 from argosyd.containers.spec.userns import check_user
 from argosyd.runtime import strays
@@ -211,6 +212,7 @@ class Execs:
             secured = security.parse(cell.definition.spec.security_opts)
             if profile := security.apparmor_of(secured, self._s.host, privileged=True):
                 process["apparmorProfile"] = profile
+        spec_process.check(request.command, env, request.working_dir)
         process.update(args=list(request.command), env=env, terminal=request.tty)
         if request.tty and request.size is not None:
             process["consoleSize"] = {"height": request.size.rows, "width": request.size.cols}

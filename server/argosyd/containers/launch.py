@@ -41,6 +41,10 @@ UNPRIVILEGED_NETWORK_SYSCTLS = {
 """What Docker sets in a network namespace of a container's own: ports below 1024 and ping need no capability."""
 
 
+_MAX_EXPOSED = 10_000
+"""Ports that --publish-all may open: each one is a port of the host."""
+
+
 def exposed_ports(cell: Cell) -> list[PortMapping]:
     """EXPOSE of the image and `--expose`, ranges taken apart, as mappings to ports the engine chooses."""
     found: dict[tuple[int, str], None] = {}
@@ -48,10 +52,12 @@ def exposed_ports(cell: Cell) -> list[PortMapping]:
         numbers, _, protocol = text.partition("/")
         first, _, last = numbers.partition("-")
         low, high = whole(first, 65535), whole(last or first, 65535)
-        if low is None or high is None:
+        if low is None or high is None or protocol not in ("", "tcp", "udp", "sctp"):
             raise InvalidArgument(f"invalid exposed port: {text[:60]}", kind="port", id=text[:60])
         for port in range(low, high + 1):
             found[(port, protocol or "tcp")] = None
+            if len(found) > _MAX_EXPOSED:
+                raise InvalidArgument(f"more than {_MAX_EXPOSED} ports are exposed", kind="port", id=text)
     return [PortMapping(container_port=port, protocol=protocol) for port, protocol in found]
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from argosy.errors import InvalidArgument
 from argosyd.containers.words import words
 
-_NAME = re.compile(r"^[a-zA-Z0-9][a-zA-Z0-9_.-]+$")
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{1,254}")
 
 ADJECTIVES = words("""
 agile amber ample ardent azure balmy bold brave breezy bright brisk calm candid cheery civil clear clever cosmic
@@ -31,11 +31,11 @@ ptolemy ramanujan riemann rubin somerville tesla thales turing volta wallace wey
 def check(name: str) -> str:
     """Returns the name without Docker's leading slash. InvalidArgument."""
     bare = name.removeprefix("/")
-    if not _NAME.match(bare):
+    if not _NAME.fullmatch(bare):
         raise InvalidArgument(
-            f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed",
+            f"Invalid container name ({name[:255]!r}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed, 255 of them",
             kind="container",
-            id=name,
+            id=name[:255],
             reason="INVALID_NAME",
         )
     return bare

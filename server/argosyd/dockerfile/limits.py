@@ -30,8 +30,9 @@ MAX_VALUE = 128 << 10
 MAX_VARIABLES = 4_096
 MAX_ENVIRONMENT = 1 << 20
 """All variables of a stage, names and values."""
-MAX_CONFIG = 4 << 20
-"""All that an image's config holds: what registries and other engines take as one document."""
+MAX_CONFIG = 1 << 20
+"""All that an image's config holds: it is shown with the image and with each of its containers, and no message of the
+API is larger."""
 MAX_PATH = 4_096
 """As the kernel has it, the final NUL counted (PATH_MAX)."""
 MAX_PORTS = 65_536

@@ -104,6 +104,8 @@ class Archiver:
                 raise disk_error(error, "loading an archive") from None
             with self._images.content.lease() as held:
                 found = await asyncio.to_thread(self._read, Path(file.name), held, sink)
+                if not found:
+                    raise InvalidArgument("the archive names no image", kind="archive", reason="BAD_ARCHIVE")
                 images = [await self._adopt(manifest, names) for manifest, names in found]
         for image in images:
             self._events.publish("image", "load", image.id)

@@ -19,6 +19,7 @@ from argosyd.dockerfile.limits import (
     too_much,
 )
 from argosyd.dockerfile.words import json_form, pairs, split_words, unquote
+from argosyd.images.config_rules import path_problem, text_problem
 from argosyd.images.model import HealthCheck, ImageConfig
 from argosyd.units import Seconds
 
@@ -27,7 +28,7 @@ _MOST_OPTIONS = 20
 """Of one HEALTHCHECK."""
 _SPAN = re.compile(r"(\d{1,18}(?:\.\d{1,18})?)(h|ms|us|µs|ns|m|s)")
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
-_PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/(tcp|udp|sctp))?", re.IGNORECASE)
+_PORT = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?(?:/(tcp|udp|sctp))?", re.IGNORECASE)
 
 
 def _wrong(instruction: str, why: str) -> InvalidArgument:
@@ -65,6 +66,8 @@ def checked_path(path: str) -> str:
     """The path, when the kernel takes one so long. InvalidArgument."""
     if len(path) >= MAX_PATH:
         raise too_much("characters in a path", MAX_PATH - 1, "the kernel takes no longer ones")
+    if why := text_problem(path) or path_problem(path):
+        raise InvalidArgument(f"the path {why}", kind="dockerfile", reason="INVALID_PATH")
     return path
 
 

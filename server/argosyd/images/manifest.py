@@ -23,8 +23,8 @@ DOCKER_LAYER_GZIP = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 MANIFEST_TYPES = (OCI_MANIFEST, DOCKER_MANIFEST)
 INDEX_TYPES = (OCI_INDEX, DOCKER_INDEX)
 MAX_MANIFEST = MAX_DOCUMENT
-MAX_LAYERS = 1_000
-"""Of one image; the kernel stacks 500 at most."""
+MAX_LAYERS = 500
+"""Of one image: what overlayfs can stack (fs/overlayfs, OVL_MAX_STACK)."""
 MAX_MANIFESTS = 5_000
 """Of one index."""
 _MAX_URLS = 16

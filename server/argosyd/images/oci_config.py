@@ -10,16 +10,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 from argosy.errors import DataLoss, InvalidArgument
-from argosyd.dockerfile.limits import MAX_ENVIRONMENT, MAX_PATH, MAX_PORTS, MAX_TRIGGERS, MAX_VARIABLES
+from argosyd.dockerfile.limits import MAX_CONFIG
+from argosyd.images.config_rules import problem, text_problem
 from argosyd.images.content import check_digest
 from argosyd.images.manifest import MAX_LAYERS, Manifest, load_json
 from argosyd.images.model import HealthCheck, HistoryEntry, ImageConfig
 from argosyd.units import Seconds, Timestamp
 
-MAX_HISTORY = 10_000
-"""Entries of an image's history that are kept; they are for people alone."""
-_MOST_WORDS = 20_000
-"""Words of a command, volumes, labels."""
+_LAST = 253_402_300_800
+"""The first second of the year 10000."""
+_MAX_HISTORY, _MAX_WORD, _MAX_AUTHOR = 10_000, 128, 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def chain_id(diff_ids: Sequence[str]) -> str:
 
 
 def parse_time(text: object) -> Timestamp:
-    """RFC 3339 with any number of decimals; 0 when absent or not a time."""
+    """RFC 3339 with any number of decimals; 0 when absent, not a time, or before 1970."""
     if not isinstance(text, str) or not text or len(text) > 64:
         return Timestamp(0)
     head, dot, tail = text.partition(".")
@@ -57,7 +57,11 @@ def parse_time(text: object) -> Timestamp:
         return Timestamp(0)
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return Timestamp(int(moment.timestamp()) * 1_000_000_000 + int(digits[:9].ljust(9, "0") or 0))
+    seconds = int(moment.timestamp())
+    # A zone may carry the last second of the year 9999 into one that cannot be written.
+    if not 0 <= seconds < _LAST:
+        return Timestamp(0)
+    return Timestamp(seconds * 1_000_000_000 + int(digits[:9].ljust(9, "0") or 0))
 
 
 def format_time(moment: Timestamp) -> str:
@@ -66,125 +70,140 @@ def format_time(moment: Timestamp) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{nanoseconds:09}Z"
 
 
-def _bad(why: str) -> DataLoss:
+def _broken(why: str) -> DataLoss:
     return DataLoss(f"the image config is not valid: {why}", kind="image", reason="INVALID_CONFIG")
 
 
-def _strings(value: object) -> tuple[str, ...]:
+def _text(document: Mapping[str, Any], key: str, most: int = MAX_CONFIG) -> str:
+    """A text, "" when it is absent or null."""
+    value = document.get(key)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise _broken(f"{key} is not a text")
+    if why := text_problem(value):
+        raise _broken(f"{key} {why}")
+    if len(value) > most:
+        raise _broken(f"{key} is longer than {most} letters")
+    return value
+
+
+def _strings(document: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    """A list of texts; one text alone stands for a list, as in configs of old."""
+    value = document.get(key)
     if isinstance(value, str):
         return (value,) if value else ()
-    return tuple(str(v) for v in value if not isinstance(v, dict | list)) if isinstance(value, list) else ()
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
+        raise _broken(f"{key} is not a list of texts")
+    return tuple(value)
 
 
-def _keys(value: object) -> tuple[str, ...]:
-    return tuple(sorted(value)) if isinstance(value, dict) else ()
+def _object(document: Mapping[str, Any], key: str) -> dict[str, Any]:
+    value = document.get(key)
+    if value is not None and not isinstance(value, dict):
+        raise _broken(f"{key} is not an object")
+    return value or {}
 
 
-def _duration(value: object) -> Seconds | None:
-    return Seconds(value / 1e9) if isinstance(value, int) and 0 < value < 1 << 62 else None
+def _number(document: Mapping[str, Any], key: str) -> int:
+    """A whole number of 64 bits, 0 when it is absent or below."""
+    value = document.get(key)
+    if value is None:
+        return 0
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= 2**63:
+        raise _broken(f"{key} is not a whole number of 64 bits")
+    return max(value, 0)
 
 
-def check(config: ImageConfig) -> ImageConfig:
-    """The config, when a container can be started with it. DataLoss says what is wrong."""
-    counts: tuple[tuple[str, Sequence[object] | Mapping[str, str], int], ...] = (
-        ("variables", config.env, MAX_VARIABLES),
-        ("exposed ports", config.exposed_ports, MAX_PORTS),
-        ("volumes", config.volumes, _MOST_WORDS),
-        ("labels", config.labels, _MOST_WORDS),
-        ("words of a command", (*config.entrypoint, *config.cmd, *config.shell), _MOST_WORDS),
-        ("ONBUILD triggers", config.on_build, MAX_TRIGGERS),
+def _duration(document: Mapping[str, Any], key: str) -> Seconds | None:
+    nanoseconds = _number(document, key)
+    return Seconds(nanoseconds / 1e9) if nanoseconds else None
+
+
+def _health(config: Mapping[str, Any]) -> HealthCheck | None:
+    check = _object(config, "Healthcheck")
+    test = _strings(check, "Test")
+    if not test:
+        return None
+    interval, timeout, start_period = (_duration(check, k) for k in ("Interval", "Timeout", "StartPeriod"))
+    return HealthCheck(test, interval, timeout, start_period, _number(check, "Retries"))
+
+
+def _labels(config: Mapping[str, Any]) -> dict[str, str]:
+    labels = {k: "" if v is None else v for k, v in _object(config, "Labels").items()}
+    if not all(isinstance(v, str) for v in labels.values()):
+        raise _broken("Labels holds something that is not a text")
+    return labels
+
+
+def _image_config(document: Mapping[str, Any]) -> ImageConfig:
+    config = ImageConfig(
+        user=_text(document, "User"),
+        exposed_ports=tuple(sorted(_object(document, "ExposedPorts"))),
+        env=_strings(document, "Env"),
+        entrypoint=_strings(document, "Entrypoint"),
+        cmd=_strings(document, "Cmd"),
+        volumes=tuple(sorted(_object(document, "Volumes"))),
+        working_dir=_text(document, "WorkingDir"),
+        labels=_labels(document),
+        stop_signal=_text(document, "StopSignal"),
+        shell=_strings(document, "Shell"),
+        health_check=_health(document),
+        on_build=_strings(document, "OnBuild"),
     )
-    for what, values, limit in counts:
-        if len(values) > limit:
-            raise _bad(f"it has more than {limit} {what}")
-    if sum(map(len, config.env)) > MAX_ENVIRONMENT:
-        raise _bad(f"its variables have more than {MAX_ENVIRONMENT} characters")
-    if any(len(path) >= MAX_PATH for path in (config.working_dir, config.user, config.stop_signal, *config.volumes)):
-        raise _bad(f"a path, the user or the stop signal has more than {MAX_PATH - 1} characters")
-    health = config.health_check.test if config.health_check else ()
-    texts = (
-        config.user, config.working_dir, config.stop_signal, *config.env, *config.entrypoint, *config.cmd,
-        *config.shell, *config.volumes, *config.exposed_ports, *health,
-    )  # fmt: skip
-    if any("\0" in text for text in texts):
-        raise _bad("it has a NUL byte in a word, which no program can be given")
+    if why := problem(config):
+        raise _broken(why)
     return config
 
 
-def _health(value: object) -> HealthCheck | None:
-    test = _strings(value.get("Test")) if isinstance(value, dict) else ()
-    if not isinstance(value, dict) or not test:
-        return None
-    retries = value.get("Retries")
-    return HealthCheck(
-        test,
-        _duration(value.get("Interval")),
-        _duration(value.get("Timeout")),
-        _duration(value.get("StartPeriod")),
-        retries if isinstance(retries, int) and 0 < retries < 1 << 31 else 0,
-    )
+def _diff_ids(document: Mapping[str, Any]) -> tuple[str, ...]:
+    diff_ids = _object(document, "rootfs").get("diff_ids")
+    if not isinstance(diff_ids, list) or not all(isinstance(d, str) for d in diff_ids):
+        raise _broken("it has no rootfs.diff_ids")
+    if len(diff_ids) > MAX_LAYERS:
+        raise _broken(f"it has more than {MAX_LAYERS} layers")
+    try:
+        for diff_id in diff_ids:
+            check_digest(diff_id)
+    except InvalidArgument as error:
+        raise _broken(f"rootfs.diff_ids: {error.message}") from None
+    return tuple(diff_ids)
 
 
-def _text(document: Mapping[str, Any], key: str) -> str:
-    value = document.get(key)
-    return value if isinstance(value, str) else ""
-
-
-def _image_config(value: object) -> ImageConfig:
-    document = value if isinstance(value, dict) else {}
-    labels = document.get("Labels") or {}
-    return ImageConfig(
-        user=_text(document, "User"),
-        exposed_ports=_keys(document.get("ExposedPorts")),
-        env=_strings(document.get("Env")),
-        entrypoint=_strings(document.get("Entrypoint")),
-        cmd=_strings(document.get("Cmd")),
-        volumes=_keys(document.get("Volumes")),
-        working_dir=_text(document, "WorkingDir"),
-        labels={k: str(v) for k, v in labels.items() if not isinstance(v, dict | list)}
-        if isinstance(labels, dict)
-        else {},
-        stop_signal=_text(document, "StopSignal"),
-        shell=_strings(document.get("Shell")),
-        health_check=_health(document.get("Healthcheck")),
-        on_build=_strings(document.get("OnBuild")),
+def _history(document: Mapping[str, Any]) -> tuple[HistoryEntry, ...]:
+    entries = document.get("history")
+    if entries is None:
+        return ()
+    if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
+        raise _broken("history is not a list of objects")
+    if len(entries) > _MAX_HISTORY:
+        raise _broken(f"history has more than {_MAX_HISTORY} entries")
+    return tuple(
+        HistoryEntry(
+            parse_time(e.get("created")),
+            _text(e, "created_by"),
+            _text(e, "comment"),
+            _text(e, "author"),
+            e.get("empty_layer") is True,
+        )
+        for e in entries
     )
 
 
 def parse(data: bytes) -> ConfigDocument:
-    """A config blob. DataLoss when it is not one."""
+    """A config blob. DataLoss when it is not one, or holds what no container can be made from."""
     document = load_json(data, "the image config")
-    rootfs = document.get("rootfs")
-    diff_ids = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
-    if not isinstance(diff_ids, list) or not all(isinstance(d, str) for d in diff_ids):
-        raise DataLoss("the image config has no rootfs.diff_ids", kind="image", reason="INVALID_CONFIG")
-    if len(diff_ids) > MAX_LAYERS:
-        raise _bad(f"it has more than {MAX_LAYERS} layers")
-    for diff_id in diff_ids:
-        try:
-            check_digest(diff_id)
-        except InvalidArgument as error:
-            raise _bad(error.message) from None
-    history = document.get("history")
     return ConfigDocument(
-        architecture=_text(document, "architecture"),
-        os=_text(document, "os"),
-        variant=_text(document, "variant"),
-        config=check(_image_config(document.get("config"))),
-        diff_ids=tuple(diff_ids),
-        history=tuple(
-            HistoryEntry(
-                parse_time(h.get("created")),
-                _text(h, "created_by"),
-                _text(h, "comment"),
-                _text(h, "author"),
-                bool(h.get("empty_layer")),
-            )
-            for h in (history[:MAX_HISTORY] if isinstance(history, list) else ())
-            if isinstance(h, dict)
-        ),
+        architecture=_text(document, "architecture", _MAX_WORD),
+        os=_text(document, "os", _MAX_WORD),
+        variant=_text(document, "variant", _MAX_WORD),
+        config=_image_config(_object(document, "config")),
+        diff_ids=_diff_ids(document),
+        history=_history(document),
         created=parse_time(document.get("created")),
-        author=_text(document, "author"),
+        author=_text(document, "author", _MAX_AUTHOR),
     )
 
 
@@ -236,8 +255,17 @@ def _history_json(entry: HistoryEntry) -> dict[str, Any]:
     return {k: v for k, v in document.items() if v}
 
 
+def _history_problems(entry: HistoryEntry) -> list[str]:
+    return [w for t in (entry.created_by, entry.comment, entry.author) if (w := text_problem(t))]
+
+
 def to_bytes(document: ConfigDocument) -> bytes:
-    """The blob; the same bytes for the same document."""
+    """The blob; the same bytes for the same document. InvalidArgument for what `parse` would not read again."""
+    why = problem(document.config) or next((f"history {w}" for h in document.history for w in _history_problems(h)), "")
+    if not why and len(document.diff_ids) > MAX_LAYERS:
+        why = f"it has more than {MAX_LAYERS} layers"
+    if why or (why := text_problem(document.author) and f"author {text_problem(document.author)}"):
+        raise InvalidArgument(f"the image's config is not valid: {why}", kind="image", reason="INVALID_CONFIG")
     whole = {
         "created": format_time(document.created) if document.created else "",
         "author": document.author,

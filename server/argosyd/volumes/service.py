@@ -283,6 +283,8 @@ class Volumes:
         targets = [m.target for m in wanted]
         if double := next((t for t in targets if targets.count(t) > 1), None):
             raise InvalidArgument(f"Duplicate mount point: {double}", kind="mount", id=double, reason="DUPLICATE_MOUNT")
+        if any(requests.clean(v) == "/" for v in image_volumes):
+            raise InvalidArgument("the image has a volume at '/', where none can be", kind="mount", id="/")
         wanted += [
             Mount(MountType.VOLUME, target)
             for target in dict.fromkeys(requests.clean(v) for v in image_volumes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -103,12 +104,15 @@ def _process(
                 reason="NO_INIT",
             )
         args = [mounts.INIT_PATH, "--", *args]
+    env = process.environment(spec, request.image, hostname=request.hostname, home=user.home)
+    cwd = posixpath.join("/", spec.working_dir or request.image.working_dir)
+    process.check(args, env, cwd)
     made: dict[str, Any] = {
         "terminal": spec.tty,
         "user": {"uid": user.uid, "gid": user.gid, "additionalGids": list(user.additional_gids)},
         "args": args,
-        "env": process.environment(spec, request.image, hostname=request.hostname, home=user.home),
-        "cwd": spec.working_dir or request.image.working_dir or "/",
+        "env": env,
+        "cwd": cwd,
         "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), caps),
         "noNewPrivileges": secured.no_new_privileges,
         "rlimits": rlimits,

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from argosy.errors import InvalidArgument
 from argosyd.containers.model import ContainerSpec
+from argosyd.images.config_rules import arguments_problem, text_problem
 from argosyd.images.model import ImageConfig
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -21,6 +22,14 @@ def arguments(spec: ContainerSpec, image: ImageConfig) -> tuple[str, ...]:
     if not (entrypoint or command):
         raise InvalidArgument("no command specified", kind="container", reason="NO_COMMAND")
     return (*entrypoint, *command)
+
+
+def check(args: Iterable[str], env: Iterable[str], cwd: str) -> None:
+    """The last look before the runtime, which would end each text at its first NUL. InvalidArgument."""
+    for name, texts in (("the command", tuple(args)), ("the environment", tuple(env)), ("the directory", (cwd,))):
+        why = next((p for t in texts if (p := text_problem(t))), "") or arguments_problem(texts)
+        if why:
+            raise InvalidArgument(f"cannot start: {name} {why}", kind="container", reason="INVALID_VALUE")
 
 
 def merge_environment(base: Iterable[str], changes: Iterable[str]) -> list[str]:

@@ -10,7 +10,7 @@ from argosyd.containers.model import Resources
 
 _SMALLEST_MEMORY = 6 * 1024 * 1024
 _PERIOD_US = 100_000
-_CPU_LIST = re.compile(r"^\d+(-\d+)?(,\d+(-\d+)?)*$")
+_CPU_LIST = re.compile(r"[0-9]{1,6}(-[0-9]{1,6})?(,[0-9]{1,6}(-[0-9]{1,6})?)*")
 
 
 def validate(resources: Resources, cpus: int) -> None:
@@ -39,7 +39,7 @@ def validate(resources: Resources, cpus: int) -> None:
     if resources.blkio_weight and not 10 <= resources.blkio_weight <= 1000:
         raise refuse("Range of blkio weight is from 10 to 1000")
     for name, value in (("cpuset-cpus", resources.cpuset_cpus), ("cpuset-mems", resources.cpuset_mems)):
-        if value and not _CPU_LIST.match(value):
+        if value and not _CPU_LIST.fullmatch(value):
             raise refuse(f"Invalid value {value} for {name}")
     if resources.cpuset_cpus:
         highest = max(int(n) for n in re.findall(r"\d+", resources.cpuset_cpus))

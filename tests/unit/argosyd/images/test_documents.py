@@ -134,12 +134,12 @@ def test_any_challenge_header(text: str) -> None:
         ({"WorkingDir": "/a\0b"}, "NUL byte"),
         ({"Env": ["A=\0"]}, "NUL byte"),
         ({"Healthcheck": {"Test": ["CMD", "\0"]}}, "NUL byte"),
-        ({"WorkingDir": "/" * 5_000}, "more than 4095"),
-        ({"Volumes": {"/" + "v" * 5_000: {}}}, "more than 4095"),
-        ({"Env": ["A"] * 5_000}, "more than 4096 variables"),
-        ({"Env": ["A=" + "b" * (1 << 20)]}, "more than 1048576 characters"),
-        ({"OnBuild": ["RUN x"] * 257}, "more than 256 ONBUILD"),
-        ({"Cmd": ["x"] * 20_001}, "more than 20000 words"),
+        ({"WorkingDir": "/" * 5_000}, "longer than 4095"),
+        ({"Volumes": {"/" + "v" * 5_000: {}}}, "longer than 4095"),
+        ({"Env": ["A"] * 5_000}, "Env has more than 4096"),
+        ({"Env": ["A=" + "b" * (1 << 20)]}, "more than 1 MiB"),
+        ({"OnBuild": ["RUN x"] * 257}, "OnBuild has more than 256"),
+        ({"Cmd": ["x"] * 20_001}, "Cmd has more than 20000"),
     ],
 )
 def test_a_config_that_no_container_can_have_is_refused(config: dict[str, object], words: str) -> None:
@@ -149,7 +149,7 @@ def test_a_config_that_no_container_can_have_is_refused(config: dict[str, object
 
 
 def test_a_health_check_without_a_test_is_none() -> None:
-    for test in (1, [], [[]], {}, ""):
+    for test in (None, [], ""):
         document = {"config": {"Healthcheck": {"Test": test}}, "rootfs": {"diff_ids": []}}
         assert oci_config.parse(json.dumps(document).encode()).config.health_check is None
 
