@@ -28,7 +28,8 @@ from argosyd.containers.spec.builder import Request, build
 from argosyd.containers.spec.facts import Host
 from argosyd.host import apparmor
 from argosyd.images.model import ImageConfig
-from argosyd.network.model import Attachment, AttachRequest, Networker
+from argosyd.network.model import UNPRIVILEGED_SYSCTLS, Attachment, AttachRequest, Networker
+from argosyd.runtime import seccompbpf
 from argosyd.runtime.cgroups import Cgroups
 from argosyd.runtime.oci import OciRuntime, RuntimeFailed
 from argosyd.runtime.oneshot import run_bundle
@@ -89,7 +90,10 @@ class Networks:
             return self._attached[mode]
 
     async def _make(self, mode: str) -> tuple[Attachment, Namespaces | None]:
-        request = AttachRequest(network_id(self._id, mode), "", HOSTNAME, mode, extra_hosts=self._extra_hosts)
+        sysctls = {} if mode == "host" else UNPRIVILEGED_SYSCTLS
+        request = AttachRequest(
+            network_id(self._id, mode), "", HOSTNAME, mode, extra_hosts=self._extra_hosts, sysctls=sysctls
+        )
         id_map = self._userns.default
         if id_map is None:
             return await self._network.attach(request), None
@@ -176,6 +180,7 @@ class Runner:
         config = self._config(id, command, root, tree, attachment, tuple(shown), bundle, userns)
         if config["process"].get("apparmorProfile") == apparmor.DEFAULT:
             apparmor.ensure_default()
+        seccompbpf.annotate(config, self._tools.runtime.name)
         (bundle / "config.json").write_text(json.dumps(config))  # own: the bundle
         users_own = [m.target for m in mounts]
         ends = [m["destination"] for m in config["mounts"]]

@@ -24,7 +24,7 @@ from argosyd.containers.spec import users
 from argosyd.containers.spec.builder import OWN_FILES, Request, build
 from argosyd.containers.spec.mounts import DEFAULT_SHM_SIZE
 from argosyd.host import apparmor
-from argosyd.network.model import Attachment, AttachRequest, PortMapping
+from argosyd.network.model import UNPRIVILEGED_SYSCTLS, Attachment, AttachRequest, PortMapping
 from argosyd.runtime import seccompbpf
 from argosyd.runtime.monitor import Log, Monitored, Stdio
 from argosyd.runtime.oci import RuntimeFailed
@@ -33,13 +33,6 @@ from argosyd.runtime.uts import set_domainname
 from argosyd.snapshots import mounts as memory
 from argosyd.trees.root import Root
 from argosyd.volumes.model import MountType
-
-UNPRIVILEGED_NETWORK_SYSCTLS = {
-    "net.ipv4.ip_unprivileged_port_start": "0",
-    "net.ipv4.ping_group_range": "0 2147483647",
-}
-"""What Docker sets in a network namespace of a container's own: ports below 1024 and ping need no capability."""
-
 
 _MAX_EXPOSED = 10_000
 """Ports that --publish-all may open: each one is a port of the host."""
@@ -69,7 +62,7 @@ def attach_request(cell: Cell) -> AttachRequest:
         known = {(p.container_port, p.protocol or "tcp") for p in ports}
         ports += [p for p in exposed_ports(cell) if (p.container_port, p.protocol) not in known]
     own_namespace = spec.network_mode != "host" and not spec.network_mode.startswith("container:")
-    sysctls = dict(UNPRIVILEGED_NETWORK_SYSCTLS) if own_namespace else {}
+    sysctls = dict(UNPRIVILEGED_SYSCTLS) if own_namespace else {}
     sysctls.update({n: v for n, v in spec.sysctls.items() if n.startswith("net.")})
     return AttachRequest(
         container_id=cell.id,
@@ -120,9 +113,7 @@ class Launcher:
         config = self._config(cell, root, attachment, bundle, userns)
         if config["process"].get("apparmorProfile") == apparmor.DEFAULT:
             await asyncio.to_thread(apparmor.ensure_default)
-        profile = config["linux"].get("seccomp") if s.conmon_of(cell).runtime.name == "crun" else None
-        if profile and (program := seccompbpf.annotation(profile)):
-            config.setdefault("annotations", {})[seccompbpf.ANNOTATION] = program
+        seccompbpf.annotate(config, s.conmon_of(cell).runtime.name)
         (bundle / "config.json").write_text(json.dumps(config))
         cell.change(endpoints=attachment.endpoints, ports=attachment.ports)
         return await self._run(cell, bundle, root, config)

@@ -8,6 +8,12 @@ from typing import Protocol
 
 from argosyd.units import Timestamp
 
+UNPRIVILEGED_SYSCTLS = {
+    "net.ipv4.ip_unprivileged_port_start": "0",
+    "net.ipv4.ping_group_range": "0 2147483647",
+}
+"""What Docker sets in a network namespace of a container's own: ports below 1024 and ping need no capability."""
+
 
 @dataclass(frozen=True, slots=True)
 class IpamConfig:

@@ -71,6 +71,7 @@ _CHAINS = """
   chain guard {
     type filter hook prerouting priority raw; policy accept;
     iifname @bridges ip daddr 127.0.0.0/8 drop
+    iifname @internal fib daddr type local meta l4proto { tcp, udp } th dport 53 drop
   }
   chain forward {
     type filter hook forward priority filter; policy accept;

@@ -235,6 +235,13 @@ def _annotation(profile: str) -> str:
     return base64.b64encode(program).decode()
 
 
+def annotate(config: dict[str, Any], runtime: str) -> None:
+    """Gives the OCI spec of a container its program, when the runtime takes one. InvalidArgument as `annotation`."""
+    profile = config["linux"].get("seccomp") if runtime == "crun" else None
+    if profile and (program := annotation(profile)):
+        config.setdefault("annotations", {})[ANNOTATION] = program
+
+
 def annotation(profile: Mapping[str, Any]) -> str:
     """The annotation's value for `linux.seccomp` of an OCI spec; "" when the runtime has to compile it itself.
 
