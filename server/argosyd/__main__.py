@@ -15,7 +15,7 @@ from argosyd import config as configuration
 from argosyd import logs
 from argosyd.app import Engine
 from argosyd.exhausted import translated
-from argosyd.host import check, facts, limits
+from argosyd.host import allocator, check, facts, limits
 from argosyd.runtime import mountns
 from argosyd.version import VERSION
 
@@ -60,6 +60,7 @@ def main() -> int:
             print("argosyd: it must run as root: namespaces, mounts and cgroups need it", file=sys.stderr)
             return 1
         logs.configure(config.log_level, config.log_format)
+        allocator.keep_small()
         # Looked at before a part of the host is hidden from us; entered while there is one thread.
         host = facts.look()
         mountns.enter(config.run_dir, config.runtime)

@@ -217,7 +217,8 @@ async def test_reading_ends_at_what_was_there(daemon: Daemon, client: Client) ->
             found = await asyncio.to_thread(daemon.argosy, "logs", *arguments, id)
             assert found.returncode == 0, found.stderr
             if arguments[:1] == ["--tail"]:
-                assert found.stdout.count(b"\n") == 2
+                # The last one may be half a line: its other half is not yet written.
+                assert len(found.stdout.splitlines()) == 2
 
 
 async def test_a_long_line_and_a_long_log_cost_the_daemon_nothing(daemon: Daemon, client: Client) -> None:

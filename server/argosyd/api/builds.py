@@ -12,10 +12,12 @@ from argosy.v1 import builds_pb2, builds_pb2_grpc, common_pb2
 from argosyd.api.convert import from_proto, to_proto
 from argosyd.build.model import BuildEvent, BuildOptions, BuildOutput, BuildResult, BuildStep, BuildWarning
 from argosyd.build.service import Builds
-from argosyd.images.model import Credentials
+from argosyd.images.model import Credentials, Progress
 
 MOST_WAITING = 4 << 20
 """Bytes of output that may wait for a slow client."""
+_EVENT_COST = 512
+"""Bytes that an event takes beside its output."""
 
 
 async def _context(stream: AsyncIterator[Any]) -> AsyncIterator[bytes]:
@@ -35,6 +37,11 @@ def _event(event: BuildEvent) -> builds_pb2.BuildResponse:
     return builds_pb2.BuildResponse(progress=to_proto(event, common_pb2.Progress))
 
 
+def _cost(event: BuildEvent | None) -> int:
+    """Bytes that an event takes while it waits: a step can write one byte at a time."""
+    return _EVENT_COST + (len(event.data) if isinstance(event, BuildOutput) else 0)
+
+
 class _Queue:
     """Events on their way to a client. A step that writes faster than the client reads loses output, never memory."""
 
@@ -45,21 +52,23 @@ class _Queue:
 
     def put(self, event: BuildEvent | None) -> None:
         """Never waits."""
-        if isinstance(event, BuildOutput):
+        if isinstance(event, BuildOutput | Progress):
             if self._waiting > MOST_WAITING:
-                self._skipped += len(event.data)
+                self._skipped += len(event.data) if isinstance(event, BuildOutput) else 0
                 return
-            self._waiting += len(event.data)
-        if self._skipped and not self._waiting > MOST_WAITING:
-            self._events.put_nowait(BuildWarning(f"{self._skipped} bytes of output were skipped: read faster"))
-            self._skipped = 0
+            if self._skipped:
+                self._put(BuildWarning(f"{self._skipped} bytes of output were skipped: read faster"))
+                self._skipped = 0
+        self._put(event)
+
+    def _put(self, event: BuildEvent | None) -> None:
+        self._waiting += _cost(event)
         self._events.put_nowait(event)
 
     async def get(self) -> BuildEvent | None:
         """The next; None at the end."""
         event = await self._events.get()
-        if isinstance(event, BuildOutput):
-            self._waiting -= len(event.data)
+        self._waiting -= _cost(event)
         return event
 
 

@@ -98,12 +98,13 @@ class StreamCalls:
             tail=request.tail if request.HasField("tail") else None,
             follow=request.follow,
         )
-        async for entries in self._room.logs(self._room.find(request.container), query):
-            response = pb.LogsResponse()
-            for entry in join(entries) if request.joined else entries:
-                message = response.entries.add(stream=entry.stream, data=entry.data)
-                message.time.CopyFrom(timestamp_to_proto(entry.time))
-            yield response
+        async with contextlib.aclosing(self._room.logs(self._room.find(request.container), query)) as batches:
+            async for entries in batches:
+                response = pb.LogsResponse()
+                for entry in join(entries) if request.joined else entries:
+                    message = response.entries.add(stream=entry.stream, data=entry.data)
+                    message.time.CopyFrom(timestamp_to_proto(entry.time))
+                yield response
 
     async def Attach(self, requests: AsyncIterator[pb.AttachRequest], context: Any) -> AsyncIterator[pb.AttachResponse]:
         """See the proto."""

@@ -12,7 +12,7 @@ from argosy.v1 import services_pb2 as pb
 from argosy_cluster.manager.model import Service, Task, TaskState
 from argosyd.cluster.room import ServiceRoom
 
-WAITING = 64
+WAITING = 4
 """Batches that may wait for a slow reader; nodes wait then."""
 
 
@@ -41,7 +41,11 @@ class ServiceLogs:
     async def _feed(self) -> None:
         orchestrator = self._room.manager.orchestrator
         while True:
-            for task in list(orchestrator.state.by_service.get(self._service.id, {}).values()):
+            present = orchestrator.state.by_service.get(self._service.id, {})
+            # A service whose tasks fail again and again has ever new ones: those that are gone and read are forgotten.
+            for id in [id for id, reading in self._reading.items() if id not in present and reading.done()]:
+                del self._reading[id]
+            for task in list(present.values()):
                 if task.id not in self._reading and task.node_id and task.status.state >= TaskState.STARTING:
                     self._reading[task.id] = asyncio.create_task(self._read(task), name=f"logs of task {task.id}")
             if not self._request.follow or self._service.id not in orchestrator.state.services:

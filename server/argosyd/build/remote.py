@@ -13,6 +13,7 @@ import aiohttp
 
 from argosy.errors import DataLoss, NotFound, Unavailable
 from argosyd.build.source import CHUNK, Node, OneFile
+from argosyd.cancel import to_the_end
 
 _TIMEOUT = aiohttp.ClientTimeout(total=None, connect=30, sock_read=60)
 
@@ -47,7 +48,7 @@ async def fetch(url: str, target: Path, checksum: str) -> Download:
             modified = answer.headers.get("Last-Modified", "")
             with target.open("wb", buffering=0) as file:
                 async for data in answer.content.iter_chunked(CHUNK):
-                    await asyncio.to_thread(file.write, data)
+                    await to_the_end(asyncio.to_thread(file.write, data))
                     total.update(data)
                     size += len(data)
     except (aiohttp.ClientError, TimeoutError, OSError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
 from dataclasses import replace
 
 from argosy.errors import ArgosyError, Conflict, NotFound
@@ -20,6 +21,7 @@ from argosyd.containers.room import Containers
 from argosyd.events import EventBus
 from argosyd.images.model import Credentials, Image
 from argosyd.images.service import ImageService
+from argosyd.locks import Locks
 from argosyd.network.model import PortMapping
 from argosyd.units import Timestamp
 
@@ -36,7 +38,7 @@ class EngineExecutor:
         self._events = events
         self._fetcher = fetcher
         self._cells: dict[str, str] = {}
-        self._fetching: dict[str, asyncio.Lock] = {}
+        self._fetching = Locks()
 
     # -- which containers -----------------------------------------------------------------------------------------
 
@@ -72,16 +74,11 @@ class EngineExecutor:
 
     async def _image(self, work: Work) -> Image:
         key = work.image_id or work.image
-        lock = self._fetching.setdefault(key, asyncio.Lock())
-        try:
-            async with lock:
-                try:
-                    return await self._images.resolve(key)
-                except NotFound:
-                    return await self._get(work)
-        finally:
-            if not lock.locked():
-                self._fetching.pop(key, None)
+        async with self._fetching.of(key):
+            try:
+                return await self._images.resolve(key)
+            except NotFound:
+                return await self._get(work)
 
     async def _get(self, work: Work) -> Image:
         """From a node that has it, else from the registry."""
@@ -202,8 +199,9 @@ class EngineExecutor:
         """See Executor."""
         cell = self._need(task_id)
         query = Query(stdout=True, stderr=True, since=Timestamp(since), until=Timestamp(0), tail=tail, follow=follow)
-        async for entries in self._containers.logs(cell, query):
-            yield [Line(e.time, e.stream, e.data) for e in entries]
+        async with aclosing(self._containers.logs(cell, query)) as batches:
+            async for entries in batches:
+                yield [Line(e.time, e.stream, e.data) for e in entries]
 
 
 def _credentials(auth: bytes) -> Credentials | None:

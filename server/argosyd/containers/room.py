@@ -6,7 +6,8 @@ import asyncio
 import logging
 import os
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from pathlib import Path
 
 from argosy.errors import Conflict, Unavailable
@@ -187,7 +188,7 @@ class Containers:
         image = await self._doors.images.resolve(cell.definition.image_id)
         return own, own + image.size
 
-    async def logs(self, cell: Cell, query: Query) -> AsyncIterator[list[Entry]]:
+    async def logs(self, cell: Cell, query: Query) -> AsyncGenerator[list[Entry], None]:
         """What it wrote; with `follow` until it ends or is removed. Conflict when nothing is kept."""
         if not parse_log_options(cell.definition.spec.log).keep:
             raise Conflict(
@@ -199,5 +200,6 @@ class Containers:
             ended.set()
         else:
             run.ended.add_done_callback(lambda _: ended.set())
-        async for entries in read(self._layout.log(cell.id), query, ended):
-            yield entries
+        async with aclosing(read(self._layout.log(cell.id), query, ended)) as reading:
+            async for entries in reading:
+                yield entries

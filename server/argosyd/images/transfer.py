@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from argosy.errors import DataLoss, NotFound, Unavailable
+from argosyd.cancel import to_the_end
 from argosyd.images import manifest as manifests
 from argosyd.images import oci_config
 from argosyd.images.compression import gzip_stream
@@ -18,6 +20,7 @@ from argosyd.images.layers import LayerStore, short
 from argosyd.images.manifest import Descriptor, Index, Manifest, Platform
 from argosyd.images.model import Credentials, Progress, ProgressSink
 from argosyd.images.reference import Reference
+from argosyd.locks import Locks
 from argosyd.state.database import Database
 from argosyd.work import parsing
 
@@ -34,7 +37,7 @@ class Client(Protocol):
     async def __aenter__(self) -> Client: ...
     async def __aexit__(self, *_: object) -> None: ...
     async def manifest(self, reference: Reference, name: str, scope: str) -> tuple[bytes, str]: ...
-    def blob(self, path: str, digest: str, offset: int, scope: str) -> AsyncIterator[tuple[int, bytes]]: ...
+    def blob(self, path: str, digest: str, offset: int, scope: str) -> AsyncGenerator[tuple[int, bytes], None]: ...
     async def has_blob(self, path: str, digest: str, scope: str) -> bool: ...
     async def upload(self, path: str, digest: str, size: int, pieces: AsyncIterator[bytes], scope: str) -> None: ...
     async def mount_blob(self, path: str, digest: str, source: str, scope: str) -> bool: ...
@@ -70,7 +73,7 @@ class Puller:
     def __init__(self, content: ContentStore, layers: LayerStore) -> None:
         self._content = content
         self._layers = layers
-        self._downloads: dict[str, asyncio.Lock] = {}
+        self._downloads = Locks()
 
     async def fetch(
         self, client: Client, reference: Reference, platform: Platform, held: set[str], sink: ProgressSink
@@ -135,8 +138,7 @@ class Puller:
         self, client: Client, path: str, blob: Descriptor, scope: str, held: set[str], sink: ProgressSink | None
     ) -> None:
         held.add(blob.digest)
-        lock = self._downloads.setdefault(blob.digest, asyncio.Lock())
-        async with lock:
+        async with self._downloads.of(blob.digest):
             if self._content.exists(blob.digest):
                 if sink is not None:
                     sink(Progress(short(blob.digest), "Already exists", blob.size, blob.size))
@@ -148,8 +150,6 @@ class Puller:
                 except Unavailable as error:
                     if error.reason != "CUT_OFF" or attempt + 1 == RESUMES:
                         raise
-        if not lock.locked():
-            self._downloads.pop(blob.digest, None)
         if sink is not None:
             sink(Progress(short(blob.digest), "Download complete", blob.size, blob.size))
 
@@ -157,17 +157,19 @@ class Puller:
         self, client: Client, path: str, blob: Descriptor, scope: str, sink: ProgressSink | None
     ) -> None:
         with self._content.ingest(blob.digest) as ingest:
-            await asyncio.to_thread(ingest.open)
+            # Each step to its end: nothing is closed under a thread that works with it.
+            await to_the_end(asyncio.to_thread(ingest.open))
             if ingest.offset < blob.size or not blob.size:
-                async for at, piece in client.blob(path, blob.digest, ingest.offset, scope):
-                    if at != ingest.offset:
-                        ingest.restart()
-                    await asyncio.to_thread(ingest.write, piece)
-                    if ingest.offset > blob.size:
-                        break
-                    if sink is not None:
-                        sink(Progress(short(blob.digest), "Downloading", ingest.offset, blob.size))
-            await asyncio.to_thread(ingest.commit, blob.size)
+                async with aclosing(client.blob(path, blob.digest, ingest.offset, scope)) as pieces:
+                    async for at, piece in pieces:
+                        if at != ingest.offset:
+                            ingest.restart()
+                        await to_the_end(asyncio.to_thread(ingest.write, piece))
+                        if ingest.offset > blob.size:
+                            break
+                        if sink is not None:
+                            sink(Progress(short(blob.digest), "Downloading", ingest.offset, blob.size))
+            await to_the_end(asyncio.to_thread(ingest.commit, blob.size))
 
 
 class Pusher:

@@ -72,7 +72,7 @@ class ContainerOptions(Command):
     label = many("-l", "--label", help="Set meta data on a container")
     label_file = many("--label-file", help="Read in a line delimited file of labels")
     log_driver = text("--log-driver", help="Logging driver for the container")
-    log_opt = many("--log-opt", help="Log driver options")
+    log_opt = many("--log-opt", help="Log driver options (max-size, max-file; by default 20m and 5)")
     mac_address = text("--mac-address", help="Container MAC address (e.g., 92:d0:c6:0a:29:33)")
     memory = text("-m", "--memory", help="Memory limit", metavar="bytes")
     memory_reservation = text("--memory-reservation", help="Memory soft limit", metavar="bytes")

@@ -52,7 +52,7 @@ class ServiceOptions(Command):
     limit_memory = text("--limit-memory", help="Limit Memory", metavar="bytes")
     limit_pids = integer("--limit-pids", help="Limit maximum number of processes")
     log_driver = text("--log-driver", help="Logging driver for service")
-    log_opt = many("--log-opt", help="Logging driver options")
+    log_opt = many("--log-opt", help="Logging driver options (max-size, max-file; by default 20m and 5)")
     no_healthcheck = flag("--no-healthcheck", help="Disable any container-specified HEALTHCHECK")
     quiet = flag("-q", "--quiet", help="Suppress progress output")
     read_only = flag("--read-only", help="Mount the container's root filesystem as read only")

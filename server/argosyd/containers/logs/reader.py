@@ -6,19 +6,16 @@ Whatever the log holds, a reader has one block of it in memory, and the event lo
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
+from argosyd.cancel import to_the_end
 from argosyd.containers.logs.format import STDERR, STDOUT, Entry, parse_line
 from argosyd.containers.logs.tape import Tape
 from argosyd.containers.logs.watch import Watch
 from argosyd.units import Timestamp
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,28 +79,14 @@ def _seek_last(tape: Tape, query: Query, count: int) -> None:
         tape.seek(*begin)
 
 
-async def _in_thread(work: Callable[[], T], discard: Callable[[T], None] | None = None) -> T:
-    """Does it in a thread, and when it is cancelled waits for that: nothing is closed under a thread that reads.
-    `discard` gets what nobody waits for any more."""
-    future = asyncio.get_running_loop().run_in_executor(None, work)
-    try:
-        return await asyncio.shield(future)
-    except asyncio.CancelledError:
-        while not future.done():
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait([future])
-        if discard is not None and future.exception() is None:
-            discard(future.result())
-        raise
-
-
-async def read(log: Path, query: Query, ended: asyncio.Event | None = None) -> AsyncIterator[list[Entry]]:
+async def read(log: Path, query: Query, ended: asyncio.Event | None = None) -> AsyncGenerator[list[Entry], None]:
     """Entries in batches, oldest first: those that are there now; with `follow` also what comes, until `ended` is set
     and all was read, or `until` has passed."""
     watch = Watch(log.parent) if query.follow and log.parent.is_dir() else None
     tape: Tape | None = None
     try:
-        tape = await _in_thread(lambda: _open(log, query), Tape.close)
+        # To its end: nothing is closed under a thread that reads.
+        tape = await to_the_end(asyncio.to_thread(_open, log, query))
         reading = tape
         last = watch is None
 
@@ -114,7 +97,7 @@ async def read(log: Path, query: Query, ended: asyncio.Event | None = None) -> A
         if watch is not None:
             tape.follow()
         while True:
-            found = await _in_thread(batch)
+            found = await to_the_end(asyncio.to_thread(batch))
             if found is not None:
                 entries, over = found
                 if entries:

@@ -13,8 +13,9 @@ from pathlib import Path
 from argosyd.containers.logs.format import LONGEST
 from argosyd.containers.logs.keeper import numbers
 
-BLOCK = 192 * 1024
-"""Bytes read at a time. What is made of a block is shorter than the block, and so than a message may be."""
+BLOCK = 64 * 1024
+"""Bytes read at a time. A message made of a block is shorter than the block; in memory it is ten times as long, and
+that is what a reader who does not read costs."""
 
 
 class _File:
@@ -182,8 +183,9 @@ def _files(log: Path) -> list[_File]:
 
 
 def _lines_backwards(file: _File) -> Iterator[tuple[int, bytes]]:
-    """The file's lines from the last to the first: where each begins, and the line."""
+    """The file's lines from the last to the first: where each begins, and the line. One without its end is none yet."""
     rest, position = b"", file.end
+    ended = False
     while position > 0:
         size = min(BLOCK, position)
         position -= size
@@ -192,10 +194,11 @@ def _lines_backwards(file: _File) -> Iterator[tuple[int, bytes]]:
         start = position + len(block)
         for line in reversed(lines):
             start -= len(line)
-            if line:
+            if line and ended:
                 yield start, line
+            ended = True
             start -= 1
         # Of what is too long for an entry a beginning is enough to see that it is none.
         rest = first[:LONGEST]
-    if rest:
+    if rest and ended:
         yield 0, rest

@@ -11,8 +11,9 @@ import ipaddress
 import os
 import re
 import ssl
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Any
 from urllib.parse import quote, urljoin
 
@@ -27,6 +28,7 @@ from argosy.errors import (
     Unauthenticated,
     Unavailable,
 )
+from argosyd.cancel import to_the_end
 from argosyd.images import manifest as manifests
 from argosyd.images.model import Credentials
 from argosyd.images.reference import Reference, is_tag
@@ -43,6 +45,16 @@ _LARGEST_TOKEN, _LARGEST_ERROR = 256 << 10, 64 << 10
 _MOST_PAGES, _MOST_TAGS = 1_000, 200_000
 """Of one list of tags."""
 _TRANSIENT = frozenset({429, 500, 502, 503, 504})
+
+
+@cache
+def _tls(*, verify: bool) -> ssl.SSLContext:
+    """What connections are made with, read once: the host's authorities take 20 ms and a megabyte."""
+    if verify:
+        return ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 def is_loopback(host: str) -> bool:
@@ -70,9 +82,7 @@ class RegistryClient:
         self._scheme = "https"
 
     async def __aenter__(self) -> RegistryClient:
-        context: ssl.SSLContext = ssl.create_default_context()
-        if self._plain:
-            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context = await asyncio.to_thread(_tls, verify=not self._plain)
         self._session = aiohttp.ClientSession(
             timeout=_TIMEOUT,
             auto_decompress=False,
@@ -80,13 +90,18 @@ class RegistryClient:
             headers={"User-Agent": "argosyd"},
             trust_env=not self._plain,
         )
-        if self._plain:
-            self._scheme = await self._probe()
+        try:
+            if self._plain:
+                self._scheme = await self._probe()
+        except BaseException:
+            # Who does not come in does not go out either.
+            await self.__aexit__()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
         if self._session is not None:
-            await self._session.close()
+            await to_the_end(self._session.close())
 
     async def _probe(self) -> str:
         """TLS where it is spoken, plain HTTP elsewhere; only for registries that may be insecure."""
@@ -266,7 +281,7 @@ class RegistryClient:
     async def _document(self, response: aiohttp.ClientResponse, what: str, limit: int) -> dict[str, Any]:
         return await parsing.run(manifests.load_json, await self._read_limited(response, what, limit), what)
 
-    async def blob(self, path: str, digest: str, offset: int, scope: str) -> AsyncIterator[tuple[int, bytes]]:
+    async def blob(self, path: str, digest: str, offset: int, scope: str) -> AsyncGenerator[tuple[int, bytes], None]:
         """A blob from `offset` on: pairs of the offset at which a piece belongs, and the piece.
 
         A registry that cannot resume begins at 0 again; the caller sees it by the offset. DataLoss when it is cut off.
