@@ -12,7 +12,7 @@ from argosy import errors
 from argosy.cli.copying.tarstream import BrokenArchive, members
 from argosy.status import DETAILS_KEY, from_parts
 from argosy.transport import frames, hpack, huffman
-from argosy.transport.violation import HeaderError, Violation
+from argosy.transport.frames import HeaderError, Violation
 from argosy.transport.wire import Wire
 
 

@@ -171,8 +171,9 @@ def test_replies_that_nobody_reads_yet_wait_with_the_daemon(tmp_path: Path) -> N
 
     channel = BlockingChannel(f"unix://{tmp_path}/s")
     with hostile_daemon(tmp_path / "s", script) as daemon:
+        duplex = channel.duplex("/argosy.v1.Images/Load", images_pb2.LoadResponse)
         with pytest.raises(errors.Internal, match="more data than it may send"):
-            list(each(Images(channel).load(bytes(1 << 18) for _ in range(10))))
+            wait(duplex.send(images_pb2.LoadRequest(data=bytes(1 << 20))))
         assert daemon.connections[0].sent < 8 << 20
     wait(channel.close())
 

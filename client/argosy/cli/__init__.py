@@ -6,14 +6,13 @@ short command does.
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from importlib import import_module
 from io import TextIOWrapper
 
 from argosy import _proto, errors
-from argosy.cli import interrupt, tree
+from argosy.cli import tree
 from argosy.cli.engine import Engine
 from argosy.cli.options import Command, HelpWanted, UsageError, arguments, flag, text
 from argosy.cli.output.plain import tell
@@ -21,8 +20,14 @@ from argosy.cli.output.plain import tell
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
 __all__ = ["main", "run"]
+
+# The C half of `signal`: the Python half wraps every constant in an enum, for 3 ms.
+_signal: Any = import_module("_signal")
+
+_INTERRUPTED = 130  # how a shell sees a command that Ctrl-C ended: 128 and SIGINT
 
 
 class Globals(Command):
@@ -40,7 +45,7 @@ def main() -> None:
     try:
         code = _main()
     except KeyboardInterrupt:
-        code = interrupt.CODE
+        code = _INTERRUPTED
     os._exit(code)
 
 
@@ -91,10 +96,23 @@ def run(line: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 141
     except KeyboardInterrupt:
-        return interrupt.CODE
+        return _INTERRUPTED
     except Exception as e:
         _flush()
         return fail(e, found.fails_with)
+
+
+class _Interruptible:
+    """While entered, Ctrl-C raises KeyboardInterrupt, if it did anything before."""
+
+    def __enter__(self) -> None:
+        self._before = _signal.getsignal(_signal.SIGINT)
+        if callable(self._before):
+            _signal.signal(_signal.SIGINT, _signal.default_int_handler)
+
+    def __exit__(self, *exc: object) -> None:
+        if callable(self._before):
+            _signal.signal(_signal.SIGINT, self._before)
 
 
 class _Found:
@@ -119,7 +137,7 @@ def _perform(line: Sequence[str], found: _Found) -> int:
         parsed = command(rest)
     except HelpWanted:
         return _help(found.path, ["--help"])
-    with interrupt.Interruptible():
+    with _Interruptible():
         return parsed.run(Engine(options.host, options.context))
 
 
@@ -143,6 +161,7 @@ def _refused(error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
         # Only one call names no file: the one that asks where we are.
         return "the working directory is gone: change to one that exists"
+    errno = import_module("errno")
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
         return f"write /dev/stdout: {what}"
     return what

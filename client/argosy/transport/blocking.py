@@ -13,12 +13,11 @@ from google.protobuf.message import DecodeError
 from argosy import errors
 from argosy.transport.address import parse_address
 from argosy.transport.dial import dial
-from argosy.transport.replay import Replay
 from argosy.transport.wire import Keepalive, Wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Iterable, Iterator
+    from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Iterator
     from typing import Any, TypeVar
 
     from google.protobuf.message import Message
@@ -33,6 +32,104 @@ if TYPE_CHECKING:
 # Over a unix socket the kernel tells when the daemon is gone. Over ssh somebody may have to type a password first.
 _KEEPALIVE = {"tcp": Keepalive(), "ssh": Keepalive(first=150.0)}
 
+_TRIES = 3
+_KEPT = 1 << 20  # bytes of requests kept for another try
+
+
+class Replay:
+    """A call that is made again when the daemon says that it never looked at it (RFC 9113, section 8.7).
+
+    A daemon that is shutting down refuses calls that were on their way (GOAWAY), a busy one single streams
+    (REFUSED_STREAM). Neither has done anything, so the same requests may go to its successor. Is to its user
+    what a `Call` is; `make` begins one, anew each time.
+    """
+
+    def __init__(self, make: Callable[[], Call]) -> None:
+        self._make = make
+        self._call = make()
+        self._tries = _TRIES
+        self._kept: list[tuple[bytes | None, bool]] = []
+        self._room = _KEPT
+
+    def send(self, message: bytes, last: bool = False) -> None:
+        """Sends one request, waiting for the daemon to have room. What comes after the call's end is dropped."""
+        self.queue(message, last)
+        while self._call.unsent:
+            self._call.pump()
+            self._settle()
+
+    def queue(self, message: bytes, last: bool = False) -> None:
+        """The same without waiting: what the daemon has no room for now goes out with a later `pump`."""
+        self._room -= len(message)
+        if self._room >= 0 and not self._call.answered:
+            self._kept.append((message, last))
+        else:
+            self._tries = 0
+            self._kept.clear()
+        self._call.queue(message, last)
+        self._settle()
+
+    def done_sending(self) -> None:
+        """No further request follows."""
+        if self._tries:
+            self._kept.append((None, True))
+        self._call.done_sending()
+        self._settle()
+
+    @property
+    def unsent(self) -> bool:
+        """Whether the daemon has no room yet for something that was queued."""
+        return self._call.unsent
+
+    @property
+    def can_send(self) -> bool:
+        """Whether a request may be queued now, and a part of it go out."""
+        return self._call.can_send
+
+    @property
+    def ready(self) -> bool:
+        """Whether `receive` would answer at once."""
+        self._settle()
+        return self._call.ready
+
+    def receive(self) -> bytes | None:
+        """The next reply; None at a good end. Raises the daemon's error, or that of a lost connection."""
+        while not self.ready:
+            self._call.pump()
+        return self._call.receive()
+
+    def pump(self) -> None:
+        """Takes in what has arrived, waiting when nothing has."""
+        self._call.pump()
+
+    def patience(self) -> float | None:
+        """Seconds until `tick` has something to do; None for ever."""
+        return self._call.patience()
+
+    def tick(self) -> None:
+        """Keeps the connection: call it when nothing came for `patience` seconds."""
+        self._call.tick()
+
+    def fileno(self) -> int:
+        """For select and poll; readable means that `pump` will not wait."""
+        return self._call.fileno()
+
+    def cancel(self) -> None:
+        """Tells the daemon that nobody waits any more."""
+        self._tries = 0
+        self._call.cancel()
+
+    def _settle(self) -> None:
+        """Makes a refused call again."""
+        while self._call.refused and self._tries:
+            self._tries -= 1
+            self._call = self._make()
+            for message, last in self._kept:
+                if message is None:
+                    self._call.done_sending()
+                else:
+                    self._call.queue(message, last)
+
 
 class Duplex:
     """An open call with requests and replies in any order. Its `call` has `fileno`, `ready` and `pump`."""
@@ -44,6 +141,10 @@ class Duplex:
     async def send(self, request: Message) -> None:
         """Sends one request."""
         self.call.send(request.SerializeToString())
+
+    def queue(self, request: Message) -> None:
+        """The same without waiting. Who joins two streams must not wait in one for what the other holds up."""
+        self.call.queue(request.SerializeToString())
 
     async def done_sending(self) -> None:
         """No further request follows."""
@@ -103,11 +204,16 @@ class BlockingChannel:
         call = self._open(path)
         try:
             async for request in _both(requests):
-                call.send(request.SerializeToString())
-                while call.ready:
-                    if (data := call.receive()) is None:
-                        return
-                    yield parse(reply, data)
+                call.queue(request.SerializeToString())
+                while True:
+                    while call.ready:
+                        if (data := call.receive()) is None:
+                            return
+                        yield parse(reply, data)
+                    if not call.unsent:
+                        break
+                    # Its answers may be what the daemon wants to be rid of before it takes more.
+                    call.pump()
             call.done_sending()
             while (data := call.receive()) is not None:
                 yield parse(reply, data)

@@ -8,8 +8,18 @@ from struct import Struct
 
 from argosy import errors, status
 from argosy.transport import hpack
-from argosy.transport.frames import DATA, END_STREAM, RST_STREAM, WINDOW_LIMIT, WINDOW_UPDATE, frame, word
-from argosy.transport.violation import CALM, FLOW_CONTROL, Violation
+from argosy.transport.frames import (
+    CALM,
+    DATA,
+    END_STREAM,
+    FLOW_CONTROL,
+    RST_STREAM,
+    WINDOW_LIMIT,
+    WINDOW_UPDATE,
+    Violation,
+    frame,
+    word,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,37 +73,58 @@ class Call:
         self._interim = 0
         self._body = bytearray()
         self._replies: deque[bytes] = deque()
-        self._sent_all = False
+        self._unsent = bytearray()
+        self._ends = self._sent_all = False
         self._over = False
         self._error: errors.ArgosyError | None = None
 
     def send(self, message: bytes, last: bool = False) -> None:
         """Sends one request, waiting for the daemon to have room. What comes after the call's end is dropped."""
-        data = _message_head.pack(0, len(message)) + message
-        at = 0
-        while at < len(data) and not self._over:
+        self.queue(message, last)
+        while self._unsent:
+            self._wire.pump()
+
+    def queue(self, message: bytes, last: bool = False) -> None:
+        """The same without waiting: what the daemon has no room for now goes out with a later `pump`."""
+        if not self._over:
+            self._unsent += _message_head.pack(0, len(message)) + message
+            self._ends = self._ends or last
+            self.push()
+            self._wire.flush()
+
+    def push(self) -> None:
+        """Puts into frames what the daemon has room for."""
+        at, data = 0, self._unsent
+        while at < len(data):
             size = self._wire.reserve(min(len(data) - at, max(self.window, 0)))
             if not size:
-                self._wire.pump()
-                continue
+                break
             self.window -= size
-            done = last and at + size == len(data)
-            self._sent_all = self._sent_all or done
-            self._wire.buffer(frame(DATA, END_STREAM if done else 0, self.stream, data[at : at + size]))
+            self._frame(data[at : at + size], self._ends and at + size == len(data))
             at += size
-        self._wire.flush()
+        del data[:at]
+        if self._ends and not data and not self._sent_all and not self._over:
+            self._frame(b"", True)
+
+    def _frame(self, data: bytes | bytearray, last: bool) -> None:
+        self._sent_all = self._sent_all or last
+        self._wire.buffer(frame(DATA, END_STREAM if last else 0, self.stream, data))
 
     def done_sending(self) -> None:
         """No further request follows."""
-        if not self._sent_all and not self._over:
-            self._sent_all = True
-            self._wire.buffer(frame(DATA, END_STREAM, self.stream))
-            self._wire.flush()
+        self._ends = True
+        self.push()
+        self._wire.flush()
+
+    @property
+    def unsent(self) -> bool:
+        """Whether the daemon has no room yet for something that was queued."""
+        return bool(self._unsent)
 
     @property
     def can_send(self) -> bool:
-        """Whether `send` would not wait for the daemon to begin."""
-        return self.window > 0 and self._wire.window > 0
+        """Whether a request may be queued now, and a part of it go out."""
+        return not self._unsent and self.window > 0 and self._wire.window > 0
 
     @property
     def ready(self) -> bool:
@@ -143,6 +174,7 @@ class Call:
         if self._over:
             return
         self._over = True
+        self._unsent.clear()
         if code != "OK":
             self._error = status.from_parts(code, message, trailers)
         elif self._body:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from struct import Struct
 
-from argosy.transport.violation import FLOW_CONTROL, FRAME_SIZE, Violation
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,13 +26,32 @@ _head = Struct(">BHBBI")
 _setting = Struct(">HI")
 word = Struct(">I").pack
 
+PROTOCOL, FLOW_CONTROL, FRAME_SIZE, COMPRESSION, CALM = 1, 3, 6, 9, 11
+"""RFC 9113, section 7; CALM is ENHANCE_YOUR_CALM."""
+
+
+class Violation(ValueError):
+    """A frame that may not be. `code` is the HTTP/2 error that the peer is told."""
+
+    def __init__(self, message: str, code: int = PROTOCOL) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class HeaderError(Violation):
+    """A header block is not what RFC 7541 says, or larger than we said we take."""
+
+    def __init__(self, message: str, code: int = COMPRESSION) -> None:
+        super().__init__(message, code)
+
+
 # Payloads of one size only, by kind.
 _SIZES = {PRIORITY: 5, RST_STREAM: 4, PING: 8, WINDOW_UPDATE: 4}
 _OF_A_STREAM = (DATA, HEADERS, PRIORITY, RST_STREAM, CONTINUATION)
 _OF_THE_CONNECTION = (SETTINGS, PING, GOAWAY)
 
 
-def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+def frame(kind: int, flags: int, stream: int, payload: bytes | bytearray = b"") -> bytes:
     """One frame's bytes."""
     size = len(payload)
     return _head.pack(size >> 16, size & 0xFFFF, kind, flags, stream) + payload

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from argosy.transport.violation import CALM, HeaderError
+from argosy.transport.frames import CALM, HeaderError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argosy.transport.violation import HeaderError
+from argosy.transport.frames import HeaderError
 
 # The code is canonical: the lengths (of symbols 0 to 255, then of the end mark) say it all.
 _LENGTHS = bytes.fromhex(

@@ -16,8 +16,7 @@ from time import monotonic
 from argosy import errors
 from argosy.transport import frames, hpack
 from argosy.transport.call import WINDOW, Call
-from argosy.transport.frames import frame, word
-from argosy.transport.violation import CALM, FLOW_CONTROL, Violation
+from argosy.transport.frames import CALM, FLOW_CONTROL, Violation, frame, word
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -179,6 +178,8 @@ class Wire:
                 self._take(kind, flags, stream, payload)
         except Violation as e:
             raise self._broken(e) from None
+        if self._call is not None:
+            self._call.push()
         self.flush()
 
     def patience(self) -> float | None:

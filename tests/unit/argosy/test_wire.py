@@ -81,6 +81,20 @@ def test_large_streams_both_ways(daemon: FakeDaemon, channel: BlockingChannel) -
     assert [reply.data for reply in each(Images(channel).save(["a"]))] == [piece] * 60
 
 
+def test_a_daemon_that_answers_more_than_it_takes(daemon: FakeDaemon, channel: BlockingChannel) -> None:
+    """Its answers fill every window while it waits for us to take them: neither side may wait for the other."""
+    name = "n" * 200_000
+
+    def load(requests: Any, context: Any) -> Iterator[images_pb2.LoadResponse]:
+        for _ in requests:
+            for _ in range(20):
+                yield images_pb2.LoadResponse(image=images_pb2.LoadedImage(id=name))
+
+    daemon.on("Images/Load", load)
+    replies = each(Images(channel).load(bytes(1 << 18) for _ in range(8)))
+    assert sum(len(reply.image.id) for reply in replies) == 8 * 20 * len(name)
+
+
 def test_a_stream_left_early_is_cancelled_and_the_next_call_works(daemon: FakeDaemon, channel: BlockingChannel) -> None:
     gone = threading.Event()
 

@@ -95,7 +95,7 @@ class Session:
         signals = _Signals([*_PROXIED, _signal.SIGWINCH] if self._proxy or self._tty else [])
         raw = Raw() if self._tty and stdin else None
         try:
-            wait(duplex.send(self._request(start=opening)))
+            duplex.queue(self._request(start=opening))
             if raw is not None:
                 raw.__enter__()
             return self._pump(duplex, stdin, signals)
@@ -163,13 +163,13 @@ class Session:
         except OSError:
             data = b""
         if not data:
-            wait(duplex.send(self._request(close_stdin=True)))
+            duplex.queue(self._request(close_stdin=True))
             return False, False
         detached = False
         if self._tty:
             data, detached = self._escape.feed(data)
         if data:
-            wait(duplex.send(self._request(stdin=data)))
+            duplex.queue(self._request(stdin=data))
         return True, detached
 
     def _take_signals(self, duplex: Duplex, numbers: bytes) -> int | None:
@@ -177,7 +177,7 @@ class Session:
             if number == _signal.SIGWINCH:
                 rows, cols = size()
                 if self._tty and rows and cols:
-                    wait(duplex.send(self._request(resize=pb.TerminalSize(rows=rows, cols=cols))))
+                    duplex.queue(self._request(resize=pb.TerminalSize(rows=rows, cols=cols)))
             elif self._proxy:
                 self._pending.append(number)
             elif number in _ENDING or not self._tty:
