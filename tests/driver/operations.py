@@ -48,6 +48,7 @@ def run(chance: random.Random) -> Command:
     words += chance.choice([[], ["--network=none"], ["--network", chance.choice(NETWORKS)], ["-p", "0:80"]])
     words += chance.choice([[], ["-v", f"{chance.choice(VOLUMES)}:/data"], ["-v", "/anonymous"], ["--tmpfs", "/t"]])
     words += chance.choice([[], [], ["--restart=on-failure:2"], ["--restart=always"], ["--init"], ["--read-only"]])
+    words += chance.choice([[], [], [], ["--userns=auto"]])
     last = ["sleep", "1000"] if detached else ["sh", "-c", f"echo {chance.random()}; exit {chance.randrange(3)}"]
     if detached and chance.random() < 0.3:
         last = ["sh", "-c", f"sleep 0.{chance.randrange(9)}; exit {chance.randrange(2)}"]

@@ -139,16 +139,25 @@ def _kernel(daemon: Daemon, records: Records) -> list[str]:
     namespaces = [
         a["namespace"] for a in records.attachments.values() if a.get("owns_namespace", True) and a["namespace"]
     ]
+    stages = [f"{daemon.run_dir}/userns/{id}/{name}" for id in records.alive for name in _stage(records.containers[id])]
     below = [m for m in mounts if m.startswith((f"{daemon.data_dir}/", f"{daemon.run_dir}/"))]
     return [
         *_compare("cgroup", records.alive, _cgroups(daemon)),
-        *_compare("mount", [*roots, *namespaces], below),
+        *_compare("mount", [*roots, *namespaces, *stages], below),
         *(["a mount stands twice"] if len(set(below)) < len(below) else []),
         *_compare("namespace", [Path(n).name for n in namespaces], _names(daemon.run_dir / "netns")),
         *_compare("attachment", [id for id in records.attachments if not id.startswith("build-")],
                   [id for id in records.alive if not records.containers[id]["spec"].get("network_mode", "").startswith(("host", "container:"))],
                   extra_ok=False),
     ]  # fmt: skip
+
+
+def _stage(definition: dict[str, Any]) -> list[str]:
+    """What is mounted for a container in a user namespace: its root, and each volume by its place among the mounts."""
+    if not definition.get("id_map"):
+        return []
+    mounts = enumerate(definition.get("mounts", ()))
+    return ["root", *(f"mount-{number}" for number, mount in mounts if mount["type"] == "volume")]
 
 
 def _network(daemon: Daemon, records: Records) -> list[str]:
@@ -183,6 +192,7 @@ def _disk(daemon: Daemon, records: Records) -> list[str]:
         ),
         *_compare("container's directory", records.containers, _names(data / "containers")),
         *_compare("bundle", records.alive, _names(run / "containers")),
+        *_compare("stage", [id for id in records.alive if _stage(records.containers[id])], _names(run / "userns")),
         *_compare("runtime's record", records.alive, _names(run / "runtime")),
         *_compare("volume", records.volumes, _names(data / "volumes")),
         *_compare("volume's user", records.volume_users & set(records.containers), records.volume_users),

@@ -207,6 +207,7 @@ class Daemon:
                 for line in self.inside("ip", "-o", "link").stdout.splitlines()
                 if " master " in line
             ],
+            "stages": [p.name for p in self.run_dir.glob("userns/*")],
             "namespaces": [p.name for p in self.run_dir.glob("netns/*")],
             "snapshots": self._active_snapshots(),
             "consoles": [p.name for p in self.run_dir.glob("conmon-term*")],
