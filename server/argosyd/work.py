@@ -12,10 +12,12 @@ of its input, which has a limit. Parsers of foreign bytes are written that way (
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import ParamSpec, TypeVar
 
@@ -54,19 +56,7 @@ class Workers:
         When it is cancelled or late it returns at once; the call ends at its next `checkpoint`, or by itself.
         """
         event = threading.Event()
-        context = contextvars.copy_context()
-        context.run(_abandoned.set, event)
-        future: Future[R] = Future()
-
-        def work() -> None:
-            if not future.set_running_or_notify_cancel():
-                return
-            try:
-                future.set_result(context.run(call, *args, **kwargs))
-            except BaseException as error:
-                future.set_exception(error)
-
-        self._submit(work)
+        future = self._begin(event, partial(call, *args, **kwargs))
         try:
             async with asyncio.timeout(self._deadline) as limit:
                 return await asyncio.wrap_future(future)
@@ -79,6 +69,42 @@ class Workers:
             ) from None  # fmt: skip
         finally:
             event.set()
+
+    async def to_the_end(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """The same without a deadline, and it comes back only when the call has ended, also when it is cancelled: for
+        work on ground that is taken away afterwards."""
+        event = threading.Event()
+        future = self._begin(event, partial(call, *args, **kwargs))
+        waiting = asyncio.wrap_future(future)
+        try:
+            return await asyncio.shield(waiting)
+        except asyncio.CancelledError:
+            event.set()
+            future.cancel()
+            while not waiting.done():
+                # Cancelled once more, it is still cancelled; the call is no quicker for it.
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.wait([waiting])
+            if not waiting.cancelled():
+                # Nobody asks any more what came of it.
+                waiting.exception()
+            raise
+
+    def _begin(self, event: threading.Event, call: Callable[[], R]) -> Future[R]:
+        context = contextvars.copy_context()
+        context.run(_abandoned.set, event)
+        future: Future[R] = Future()
+
+        def work() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                future.set_result(context.run(call))
+            except BaseException as error:
+                future.set_exception(error)
+
+        self._submit(work)
+        return future
 
     def _submit(self, work: Callable[[], None]) -> None:
         with self._lock:

@@ -16,6 +16,7 @@ from argosy.errors import ArgosyError, Conflict, InvalidArgument, ResourceExhaus
 from argosyd.build.source import Found, Node, Skip, Source
 from argosyd.trees.openat import handle, same
 from argosyd.trees.root import Root, set_mode
+from argosyd.work import checkpoint
 
 _HELD = 64
 """Directories of the way down that are held; those above are opened again on the way back."""
@@ -97,6 +98,7 @@ class Copier:
         way = _Way(self.root, above, self._make(above))
         try:
             for found in source.walk(path, self.skip):
+                checkpoint()
                 if not found.path:
                     if found.node.is_dir:
                         way.close()
@@ -171,6 +173,7 @@ class Copier:
         fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=parent)
         try:
             for data in found.read():
+                checkpoint()
                 view = memoryview(data)
                 while view:
                     view = view[os.write(fd, view) :]

@@ -20,7 +20,7 @@ from argosyd.build.mounts import RunMount
 from argosyd.build.scratch import throw_away
 from argosyd.build.source import Source, resolve
 from argosyd.build.stubs import Stubs
-from argosyd.build.threads import in_thread
+from argosyd.build.threads import disk
 from argosyd.containers.inside import Inside, as_root_of, give
 from argosyd.containers.model import ContainerSpec
 from argosyd.containers.spec import users
@@ -148,7 +148,7 @@ class Runner:
             id_map = userns.id_map if userns else None
             mounts = [await self._mount(m, sources, bundle, n, stack) for n, m in enumerate(command.mounts)]
             tree = stack.enter_context(Root.at(root))
-            made = await in_thread(self._prepare, id, command, root, tree, attachment, mounts, bundle, userns)
+            made = await disk.to_the_end(self._prepare, id, command, root, tree, attachment, mounts, bundle, userns)
             try:
                 code = await run_bundle(self._tools.runtime, id, bundle, sink, made.owner)
             except RuntimeFailed as error:
@@ -157,13 +157,13 @@ class Runner:
                     metadata={"exit_code": "127"},
                 ) from None  # fmt: skip
             # Of a RUN that was cut off nothing is kept.
-            await in_thread(_clean_stubs, made.stubs, id_map)
+            await disk.to_the_end(_clean_stubs, made.stubs, id_map)
             return code
 
     async def _clean(self, id: str, bundle: Path) -> None:
         await self._tools.userns.unstage(id)
         await self._tools.cgroups.remove(self._tools.cgroups.path(id))
-        await in_thread(throw_away, bundle)
+        await disk.to_the_end(throw_away, bundle)
 
     def _prepare(
         self, id: str, command: Command, root: Path, tree: Root, attachment: Attachment,
@@ -228,8 +228,8 @@ class Runner:
         # A copy: what is bound must not change under others, and the context is not unpacked at all.
         copy = self._tools.data_dir / "build" / "tmp" / f"{bundle.name}-{number}"
         copy.mkdir(mode=0o700)  # own: in the scratch directory
-        stack.push_async_callback(in_thread, throw_away, copy)
-        await in_thread(_copy_out, source, mount.source, copy)
+        stack.push_async_callback(disk.to_the_end, throw_away, copy)
+        await disk.to_the_end(_copy_out, source, mount.source, copy)
         return ResolvedMount(MountType.BIND, mount.target, str(copy / "it"), read_only=mount.read_only)
 
 

@@ -19,6 +19,7 @@ from argosyd.trees.archive import is_whiteout
 from argosyd.trees.openat import open_directory, open_file
 from argosyd.trees.root import Root, xattrs
 from argosyd.trees.walk import walk
+from argosyd.work import checkpoint
 
 _MOST_LINKS = 40
 _MOST_PARTS = 4096
@@ -127,6 +128,7 @@ def digest_of(pieces: Iterable[bytes]) -> str:
     """sha256, in hexadecimal."""
     total = hashlib.sha256()
     for data in pieces:
+        checkpoint()
         total.update(data)
     return total.hexdigest()
 
@@ -161,6 +163,7 @@ def tree_digest(source: Source, path: str, *, owners: bool = True, skip: Skip | 
     """What an entry and all below it are: kind, mode, owner, link, device, xattrs, content; never its times."""
     total = hashlib.sha256()
     for found in source.walk(path, skip):
+        checkpoint()
         node = found.node
         facts = [found.path, f"{node.mode:o}", node.link, str(node.rdev)]
         if owners:

@@ -24,7 +24,7 @@ from argosyd.build.run import NETWORK_MODES, Command, Runner, found_in, script_p
 from argosyd.build.scope import Scope
 from argosyd.build.source import Source, TreeSource, tree_digest
 from argosyd.build.stages import Plan, Stage
-from argosyd.build.threads import in_thread
+from argosyd.build.threads import disk
 from argosyd.build.workspace import Link, Workspace
 from argosyd.containers.spec.process import DEFAULT_PATH
 from argosyd.dockerfile.parser import Instruction, parse_trigger
@@ -234,7 +234,7 @@ class StageBuilder:
         self._job.run += 1
         workspace = self._job.workspace
         name, root = await workspace.begin(self._link)
-        made = await in_thread(_make_working_dir, root, path, user)
+        made = await disk.to_the_end(_make_working_dir, root, path, user)
         end = workspace.finish if made else workspace.unchanged
         self._take(step, await end(name, self._link, key, step.instruction.original, step.done))
 
@@ -244,13 +244,13 @@ class StageBuilder:
             source = await self._open(instruction.flag("from") or "", stack)
             words = await parsing.run(self._scope.copy_words, instruction)
             downloads = await self._fetch(instruction, words[:-1], stack)
-            transfer = await in_thread(self._transfer, instruction, words, source, downloads)
-            key = await in_thread(_copy_key, self._link.key, transfer)
+            transfer = await disk.to_the_end(self._transfer, instruction, words, source, downloads)
+            key = await disk.to_the_end(_copy_key, self._link.key, transfer)
             if await self._cached(step, key):
                 return
             self._job.run += 1
             name, root = await self._job.workspace.begin(self._link)
-            await in_thread(files.perform, transfer, root, self._job.scratch)
+            await disk.to_the_end(files.perform, transfer, root, self._job.scratch)
         link = await self._job.workspace.finish(name, self._link, key, instruction.original, step.done)
         self._take(step, link)
 
@@ -313,7 +313,7 @@ class StageBuilder:
             names = {m.source_name for m in command.mounts if m.type == "bind"}
             sources = {name: await self._open(name, stack) for name in sorted(names)}
             more = (self._job.options.network, *self._job.options.extra_hosts)
-            key = await in_thread(_run_key, self._link.key, command, sources, more)
+            key = await disk.to_the_end(_run_key, self._link.key, command, sources, more)
             if await self._cached(step, key):
                 return
             self._job.run += 1

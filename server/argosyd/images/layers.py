@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
-from argosyd.cancel import to_the_end
 from argosyd.images.content import CHUNK, ContentStore
 from argosyd.images.manifest import Descriptor
 from argosyd.images.model import Progress, ProgressSink
@@ -14,6 +12,10 @@ from argosyd.images.oci_config import chain_id
 from argosyd.images.unpack import Unpacked, adopt_directories, unpack
 from argosyd.snapshots.model import Snapshotter
 from argosyd.state.database import Database
+from argosyd.work import Workers
+
+unpacking = Workers("unpacking layers", 4, 3600.0)
+"""As long as layers are large, so not on the threads that everything shares."""
 
 
 class LayerStore:
@@ -61,11 +63,10 @@ class LayerStore:
             if sink is not None:
                 sink(Progress(short(layer.digest), "Extracting", 0, layer.size))
             # To its end: what a cancelled unpacking still wrote would be in the way of whoever removes the tree.
-            work = asyncio.to_thread(self._unpack, layer, directory, diff_ids[number], sink)
-            unpacked = await to_the_end(work)
+            unpacked = await unpacking.to_the_end(self._unpack, layer, directory, diff_ids[number], sink)
             if unpacked.implied:
                 async with self._snapshots.view(parent) as below:
-                    await asyncio.to_thread(adopt_directories, directory, unpacked.implied, below)
+                    await unpacking.to_the_end(adopt_directories, directory, unpacked.implied, below)
             await self.note_size(unpacked.diff_id, unpacked.size)
 
         await self._snapshots.commit(chain, parent, fill)

@@ -4,6 +4,7 @@ This stands before GNU tar: an entry is judged before its bytes are handed on. A
 climbs out, when a directory on its way is a symbolic link that the same archive made, or when a hard link's target
 is. So is what GNU tar would read otherwise than it is read here: kinds of entries that layers do not have, names and
 sizes that hold for all that follows. Formats: POSIX.1-2017 pax and ustar, GNU (long names, base-256 numbers).
+`tests/security/test_layer_attacks.py` compares the two.
 
 The time is linear in the headers' length, and what is remembered (directories and links) has a limit.
 """
@@ -84,9 +85,8 @@ class TarScanner:
     _extension: bytes = b""
     _extension_size: int = 0
     _wanted: int = 0
-    _name: bytes = b""
-    _link: bytes = b""
-    _pax_size: int = -1
+    _long: dict[bytes, bytes] = field(default_factory=dict)
+    _pax: dict[bytes, bytes] = field(default_factory=dict)
     _ended: bool = False
     _zero_blocks: int = 0
 
@@ -157,7 +157,9 @@ class TarScanner:
             self._zero_blocks += 1
             self._ended = self._zero_blocks == 2
             return
-        self._zero_blocks = 0
+        if self._zero_blocks:
+            # The end is two blocks; tar takes one for it, others none.
+            raise DataLoss("the archive goes on behind its end", kind="layer", reason="BAD_TAR")
         _check_sum(block)
         kind, size = block[156:157], _number(block[124:136])
         if kind in (_LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL):
@@ -167,31 +169,33 @@ class TarScanner:
             self._wanted = size + -size % BLOCK
             self._extension_size = size
             return
-        if self._pax_size >= 0:
-            size = self._pax_size
-        name = self._name or _plain_name(block)
-        link = self._link or _text(block[157:257])
-        self._name = self._link = b""
-        self._pax_size = -1
+        size = int(self._pax.get(b"size", size))
+        # As tar ranks them, whichever came first.
+        name = self._pax.get(b"path") or self._long.get(_LONG_NAME) or _plain_name(block)
+        link = self._pax.get(b"linkpath") or self._long.get(_LONG_LINK) or _text(block[157:257])
+        self._pax, self._long = {}, {}
         if kind not in _KINDS:
             raise _unsafe(name, f"it is of the kind {kind.decode('latin-1')!r}, which layers do not have")
-        if kind not in _FILES and kind != _HARD_LINK:
-            # Whatever a header of such a kind claims, it has no content.
+        if kind in _FILES and name.endswith(b"/"):
+            # An old way of writing directories.
+            kind = _DIRECTORY
+        if kind not in _FILES:
+            # Whatever a header of such a kind claims, tar reads no content.
             size = 0
-        if kind in _FILES:
-            self.size += size
-        # A hard link may carry data in pax archives (cpio's way); tar reads it, so it is passed over alike.
+        self.size += size
         self._skip = size + -size % BLOCK
         self._judge(Member(name, kind, link, size, self._position))
 
     def _extend(self, block: bytes) -> None:
         data = block[: self._extension_size]
-        if self._extension == _LONG_NAME:
-            self._name = data.rstrip(b"\0")
-        elif self._extension == _LONG_LINK:
-            self._link = data.rstrip(b"\0")
-        for key, value in _pax_records(data) if self._extension in (_PAX, _PAX_GLOBAL) else ():
-            if key.startswith(b"GNU.sparse."):
+        if self._extension in (_LONG_NAME, _LONG_LINK):
+            self._long[self._extension] = data.rstrip(b"\0")
+            return
+        if self._extension == _PAX:
+            # Of two that follow each other the last counts.
+            self._pax = {}
+        for key, value in _pax_records(data):
+            if key.startswith(b"GNU."):
                 raise InvalidArgument("the archive has a sparse file, which layers may not", kind="layer",
                                       reason="UNSAFE_ENTRY")  # fmt: skip
             if key not in (b"path", b"linkpath", b"size"):
@@ -199,14 +203,9 @@ class TarScanner:
             if self._extension == _PAX_GLOBAL:
                 raise InvalidArgument("the archive has one name or size for all its entries", kind="layer",
                                       reason="UNSAFE_ENTRY")  # fmt: skip
-            if key == b"path":
-                self._name = value
-            elif key == b"linkpath":
-                self._link = value
-            elif _DECIMAL.fullmatch(value) and int(value) < 1 << 62:
-                self._pax_size = int(value)
-            else:
+            if key == b"size" and not (_DECIMAL.fullmatch(value) and int(value) < 1 << 62):
                 raise DataLoss("the archive has a bad pax header", kind="layer", reason="BAD_TAR")
+            self._pax[key] = value
 
     def _judge(self, member: Member) -> None:
         self.entries += 1

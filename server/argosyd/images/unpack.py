@@ -1,30 +1,28 @@
 """Unpacks one layer into an empty directory, checking what it is as it goes.
 
-GNU tar writes the files: twice as fast as tarfile. Every header is judged by `TarScanner` before tar sees it; tar
-itself runs without -P, so it too refuses to climb out or to write through links. Deletions become overlay marks
-at the end, since tar knows nothing of them.
+GNU tar writes the files (`taring`): twice as fast as tarfile. Every header is judged by `TarScanner` before tar sees
+it; tar itself runs without -P, so it too refuses to climb out or to write through links. Deletions become overlay
+marks at the end, since tar knows nothing of them.
 """
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import os
 import stat
-import subprocess
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from argosy.errors import ArgosyError, DataLoss, InvalidArgument, ResourceExhausted, Unsupported
-from argosyd.host.facts import find_program
+from argosy.errors import DataLoss, InvalidArgument
 from argosyd.images.compression import decompress
+from argosyd.images.taring import Tar
 from argosyd.images.tarscan import TarScanner
 from argosyd.trees.archive import OPAQUE_XATTR
-
-_PIPE_SIZE = 1 << 20
+from argosyd.trees.openat import handle
+from argosyd.trees.root import Root, xattrs
+from argosyd.work import checkpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,53 +36,29 @@ class Unpacked:
     """Directories that have no entry of their own: in a layer they look as they do below it."""
 
 
-def _command(directory: Path, layer: bool) -> list[str]:
-    tar = find_program("tar")
-    if not tar:
-        raise Unsupported("GNU tar is not installed: apt install tar", kind="program", id="tar")
-    excluded = ["--wildcards", "--no-anchored", "--exclude=.wh.*"] if layer else []
-    return [
-        tar, "--extract", "--file=-", f"--directory={directory}", "--preserve-permissions", "--same-owner",
-        "--numeric-owner", "--xattrs", "--xattrs-include=*", "--delay-directory-restore", "--warning=none", *excluded,
-    ]  # fmt: skip
-
-
 def unpack(pieces: Iterable[bytes], directory: Path, *, diff_id: str = "", layer: bool = True) -> Unpacked:
     """Unpacks a stream, packed or not. `layer` says whether `.wh.` names delete.
 
     DataLoss (not `diff_id`, damaged, no tar), InvalidArgument (unsafe entry), ResourceExhausted. Blocking; the caller
     throws the directory away when it raises.
     """
+    with Root.at(directory) as root:
+        return _unpack(pieces, root, diff_id, layer)
+
+
+def _unpack(pieces: Iterable[bytes], root: Root, diff_id: str, layer: bool) -> Unpacked:
     scanner, digest = TarScanner(layer), hashlib.sha256()
-    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
-    child = subprocess.Popen(
-        _command(directory, layer), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        env=environment, umask=0,
-    )  # fmt: skip
-    assert child.stdin is not None
-    fcntl.fcntl(child.stdin, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
-    try:
-        try:
-            for piece in decompress(pieces):
-                digest.update(piece)
-                # tar reads nothing behind the end, and goes.
-                ended = scanner.ended
-                scanner.feed(piece)
-                if not ended:
-                    _give(child.stdin.fileno(), piece, scanner)
-            scanner.finish()
-        except BrokenPipeError:
-            raise _tar_failed(child) from None
-        _, complaint = child.communicate()
-        if child.returncode != 0:
-            raise _explain(complaint)
-    finally:
-        if child.poll() is None:
-            child.kill()
-        child.wait()
-        for pipe in (child.stdin, child.stderr):
-            if pipe is not None:
-                pipe.close()
+    with Tar(root, skip_deletions=layer) as tar:
+        for piece in decompress(pieces):
+            checkpoint()
+            digest.update(piece)
+            # tar reads nothing behind the end, and goes.
+            ended = scanner.ended
+            scanner.feed(piece)
+            if not ended:
+                tar.give(piece, last=scanner.ended)
+        scanner.finish()
+        tar.finish()
     found = "sha256:" + digest.hexdigest()
     if diff_id and found != diff_id:
         raise DataLoss(
@@ -92,60 +66,55 @@ def unpack(pieces: Iterable[bytes], directory: Path, *, diff_id: str = "", layer
             kind="layer", id=diff_id, reason="WRONG_DIGEST",
         )  # fmt: skip
     if layer:
-        _mark_deletions(directory, scanner)
+        _mark_deletions(root, scanner)
     return Unpacked(found, scanner.size, scanner.entries, tuple(scanner.implied()))
 
 
-def _give(descriptor: int, data: bytes, scanner: TarScanner) -> None:
-    view = memoryview(data)
-    try:
-        while view:
-            view = view[os.write(descriptor, view) :]
-    except BrokenPipeError:
-        if not scanner.ended:
-            raise
-
-
-def _tar_failed(child: subprocess.Popen[bytes]) -> ArgosyError:
-    assert child.stderr is not None
-    return _explain(child.stderr.read())
-
-
-def _explain(complaint: bytes) -> ArgosyError:
-    lines = complaint.decode("utf-8", "replace").strip().splitlines()
-    if any(os.strerror(errno.ENOSPC) in line for line in lines):
-        return ResourceExhausted(
-            "no space left on the disk while unpacking a layer: free some and try again", kind="disk"
-        )
-    return DataLoss(f"cannot unpack a layer: {lines[0] if lines else 'tar failed'}", kind="layer", reason="TAR_FAILED")
-
-
-def _mark_deletions(directory: Path, scanner: TarScanner) -> None:
+def _mark_deletions(root: Root, scanner: TarScanner) -> None:
     """Overlay's marks for what the layer deletes (kernel, filesystems/overlayfs.rst)."""
-    root = os.fsencode(directory)
     for path in scanner.whiteouts:
-        target = root + b"/" + path
-        _make_directories(root, path.split(b"/")[:-1])
-        # A layer may delete a name and make it anew: what it made stands, and a directory hides the one below.
+        checkpoint()
+        above, _, name = path.rpartition(b"/")
+        parent = _directory(root, above)
         try:
-            info = os.lstat(target)
-        except FileNotFoundError:
-            with _same_time(os.path.dirname(target)):
-                os.mknod(target, stat.S_IFCHR, os.makedev(0, 0))
-        else:
-            if stat.S_ISDIR(info.st_mode):
-                os.setxattr(target, OPAQUE_XATTR, b"y", follow_symlinks=False)
+            _mark_deleted(parent, os.fsdecode(name))
+        finally:
+            os.close(parent)
     for path in scanner.opaques:
-        _make_directories(root, path.split(b"/"))
-        os.setxattr(root + b"/" + path, OPAQUE_XATTR, b"y", follow_symlinks=False)
+        checkpoint()
+        held = _directory(root, path)
+        try:
+            os.setxattr(handle(held), OPAQUE_XATTR, b"y")
+        finally:
+            os.close(held)
 
 
-@contextmanager
-def _same_time(path: bytes) -> Iterator[None]:
-    """Gives a directory its time of change back after the block."""
-    before = os.lstat(path)
-    yield
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns), follow_symlinks=False)
+def _mark_deleted(parent: int, name: str) -> None:
+    before = os.fstat(parent)
+    try:
+        info = os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except FileNotFoundError:
+        os.mknod(name, stat.S_IFCHR, os.makedev(0, 0), dir_fd=parent)
+        os.utime(handle(parent), ns=(before.st_atime_ns, before.st_mtime_ns))
+        return
+    # A layer may delete a name and make it anew: what it made stands, and a directory hides the one below.
+    if stat.S_ISDIR(info.st_mode):
+        os.setxattr(handle(parent, name), OPAQUE_XATTR, b"y", follow_symlinks=False)
+
+
+def _directory(root: Root, path: bytes) -> int:
+    """A directory on the way to a deletion, made where it is missing, but never through what is none: a later entry
+    may have put a link there."""
+    shown = os.fsdecode(path)
+    try:
+        return root.make_directories(shown, follow=False)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENOTDIR):
+            raise
+        raise InvalidArgument(
+            f"unsafe entry {path[:200].decode('utf-8', 'replace')!r} in the archive: "
+            "it is deleted below and made a link", kind="layer", reason="UNSAFE_ENTRY",
+        ) from None  # fmt: skip
 
 
 def adopt_directories(directory: Path, implied: Sequence[bytes], below: Path) -> None:
@@ -153,41 +122,39 @@ def adopt_directories(directory: Path, implied: Sequence[bytes], below: Path) ->
 
     One that is not there either gets Docker's 0755 of root.
     """
-    root, lower = os.fsencode(directory), os.fsencode(below)
-    # Children first: setting a child's attributes leaves its parent's time alone, making one would not.
-    for path in reversed(implied):
-        target, source = root + b"/" + path, lower + b"/" + path
-        if not stat.S_ISDIR(os.lstat(target).st_mode):
-            continue
-        try:
-            info = os.lstat(source)
-        except (FileNotFoundError, NotADirectoryError):
-            os.chmod(target, 0o755)
-            continue
-        if not stat.S_ISDIR(info.st_mode):
-            os.chmod(target, 0o755)
-            continue
-        os.chown(target, info.st_uid, info.st_gid)
-        os.chmod(target, stat.S_IMODE(info.st_mode))
-        for name in os.listxattr(source):
-            if not name.startswith("trusted.overlay."):
-                os.setxattr(target, name, os.getxattr(source, name))
-        os.utime(target, ns=(info.st_atime_ns, info.st_mtime_ns))
+    with Root.at(directory) as root, Root.at(below) as lower:
+        # Children first: setting a child's attributes leaves its parent's time alone, making one would not.
+        for path in reversed(implied):
+            checkpoint()
+            target = _exact_directory(root, path)
+            if target is None:
+                # A later entry took its place, or it stands for what only deletes.
+                continue
+            source = _exact_directory(lower, path)
+            try:
+                _adopt(target, source)
+            finally:
+                for fd in (target, source):
+                    if fd is not None:
+                        os.close(fd)
 
 
-def _make_directories(root: bytes, parts: list[bytes]) -> None:
-    """Like makedirs, but never through what is no directory: a later entry may have put a link there."""
-    path = root
-    for part in parts:
-        path += b"/" + part
-        try:
-            kind = os.lstat(path).st_mode
-        except FileNotFoundError:
-            os.mkdir(path, 0o755)
-            continue
-        if not stat.S_ISDIR(kind):
-            shown = path[len(root) :].decode("utf-8", "replace")
-            raise InvalidArgument(
-                f"unsafe entry {shown!r} in the archive: it is deleted below and made a link", kind="layer",
-                reason="UNSAFE_ENTRY",
-            )  # fmt: skip
+def _exact_directory(root: Root, path: bytes) -> int | None:
+    try:
+        return root.exact(os.fsdecode(path), os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return None
+        raise
+
+
+def _adopt(target: int, source: int | None) -> None:
+    if source is None:
+        os.fchmod(target, 0o755)
+        return
+    info = os.fstat(source)
+    os.fchown(target, info.st_uid, info.st_gid)
+    os.fchmod(target, stat.S_IMODE(info.st_mode))
+    for name, value in xattrs(source).items():
+        os.setxattr(target, name, value)
+    os.utime(target, ns=(info.st_atime_ns, info.st_mtime_ns))

@@ -165,13 +165,16 @@ class Root:
 
     # -- making -------------------------------------------------------------------------------------------------
 
-    def make_directories(self, path: str, mode: int = 0o755, owner: tuple[int, int] | None = None) -> int:
+    def make_directories(
+        self, path: str, mode: int = 0o755, owner: tuple[int, int] | None = None, *, follow: bool = True
+    ) -> int:
         """Makes what is missing on the way to a directory and itself, links followed here, dangling ones too; tells a
-        descriptor of it. `mode` and `owner` are for what is made. OSError."""
+        descriptor of it. `mode` and `owner` are for what is made. Without `follow` a link on the way is ELOOP or
+        ENOTDIR. OSError."""
         here = os.dup(self.fd)
         try:
-            for part in self.canonical(path).split("/"):
-                if part:
+            for part in (self.canonical(path) if follow else path).split("/"):
+                if part not in ("", "."):
                     below, here = here, _enter(here, part, mode, owner)
                     os.close(below)
         except BaseException:

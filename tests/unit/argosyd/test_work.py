@@ -98,3 +98,31 @@ async def test_cancelled_work_is_told_and_what_waits_never_begins() -> None:
 
 def test_a_checkpoint_elsewhere_does_nothing() -> None:
     checkpoint()
+
+
+async def test_to_the_end_waits_for_work_that_is_told_to_stop() -> None:
+    workers = Workers("work", 1, LONG)
+    begun, ended = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def endless() -> None:
+        loop.call_soon_threadsafe(begun.set)
+        try:
+            while True:
+                checkpoint()
+        finally:
+            ended.set()
+
+    running = asyncio.ensure_future(workers.to_the_end(endless))
+    waiting = asyncio.ensure_future(workers.to_the_end(divmod, 1, 0))
+    await begun.wait()
+    waiting.cancel()
+    running.cancel()
+    # Once more, while it waits.
+    loop.call_soon(running.cancel)
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert ended.is_set()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert await workers.to_the_end(divmod, 7, 2) == (3, 1)
