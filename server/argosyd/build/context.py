@@ -147,7 +147,7 @@ class ContextTar:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file: Any = open(path, "w+b", buffering=0)  # noqa: SIM115 (closed by `close`)
+        self._file: Any = open(path, "w+b", buffering=0)  # noqa: SIM115  # own: in the scratch directory
         self._root = _Place(_IMPLIED)
         self._entries = 0
         # The directory that the last entry lies in: the next one mostly lies there too.
@@ -168,7 +168,7 @@ class ContextTar:
     def close(self) -> None:
         """Throws the stream away."""
         self._file.close()
-        self._path.unlink(missing_ok=True)
+        self._path.unlink(missing_ok=True)  # own: in the scratch directory
 
     # -- reading the stream -------------------------------------------------------------------------------------
 

@@ -285,7 +285,7 @@ def _unpack(
     """Unpacks beside the image first: nothing in an archive can write through a link of the image that way."""
     from_tree = Path(tempfile.mkdtemp(dir=scratch, prefix="archive-"))
     try:
-        from_tree.chmod(0o755)
+        from_tree.chmod(0o755)  # own: made above, in the scratch directory
         pieces = (p for p in _pieces(source, path, packing) if p)
         unpack(pieces, from_tree, layer=False)
         copier.make_directories(destination)

@@ -27,7 +27,7 @@ class Download(OneFile):
 
     def read(self, path: str) -> Iterator[bytes]:
         """See `Source`."""
-        with open(self._path, "rb", buffering=0) as file:
+        with open(self._path, "rb", buffering=0) as file:  # own: in the scratch directory
             while data := file.read(CHUNK):
                 yield data
 
@@ -46,7 +46,7 @@ async def fetch(url: str, target: Path, checksum: str) -> Download:
             if answer.status >= 400:
                 raise Unavailable(f"{url}: {answer.status} {answer.reason}", kind="url", id=url, reason="URL_FAILED")
             modified = answer.headers.get("Last-Modified", "")
-            with target.open("wb", buffering=0) as file:
+            with target.open("wb", buffering=0) as file:  # own: in the scratch directory
                 async for data in answer.content.iter_chunked(CHUNK):
                     await to_the_end(asyncio.to_thread(file.write, data))
                     total.update(data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -58,7 +59,8 @@ class Builds:
         ids = await self._database.read(lambda c: [r["id"] for r in c.execute("SELECT id FROM builds")])
         await strays.end(self._tools.run_dir / "build")
         root = self._tools.runtime.root
-        for name in [e.name for e in root.iterdir() if e.name.startswith("build-")] if root.exists() else ():
+        left = os.listdir(root) if root.exists() else []  # own: the runtime's directory
+        for name in [name for name in left if name.startswith("build-")]:
             with self._leftovers.apart(f"container {name}"):
                 await self._tools.runtime.delete(name)
                 await self._tools.cgroups.remove(self._tools.cgroups.path(name))

@@ -59,8 +59,7 @@ def make(root: Root, mounts: Sequence[ResolvedMount]) -> None:
     for mount in mounts:
         if not in_image(mount.target, targets):
             continue
-        # A copy or a mount point that the engine made.
-        directory = mount.type is MountType.TMPFS or os.path.isdir(mount.source)
+        directory = mount.type is MountType.TMPFS or os.path.isdir(mount.source)  # own: a copy or a mount point
         try:
             made = root.make_directories(mount.target) if directory else root.make_file(mount.target)
         except OSError as error:

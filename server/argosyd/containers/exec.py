@@ -68,7 +68,7 @@ class Exec:
         self.finished.set_result(Exit(137 if code is None else code))
         self.cell.execs.pop(self.id, None)
         shared.tell(self.cell, "exec_die", execID=self.id, exitCode=str(137 if code is None else code))
-        shutil.rmtree(self._bundle, ignore_errors=True)
+        shutil.rmtree(self._bundle, ignore_errors=True)  # own: in the container's bundle
 
     async def output(self) -> AsyncIterator[tuple[int, bytes]]:
         """What it writes: stream (2 or 3) and bytes, to the end."""
@@ -130,8 +130,8 @@ class Execs:
         bundle = s.layout.exec_bundle(cell.id, id)
         root = Path(f"/proc/{run.process.pid}/root")
         process = self._process(run, cell, request, root)
-        bundle.mkdir(parents=True, mode=0o700)
-        (bundle / "process.json").write_text(json.dumps(process))
+        bundle.mkdir(parents=True, mode=0o700)  # own: in the container's bundle
+        (bundle / "process.json").write_text(json.dumps(process))  # own: in the container's bundle
         words = " ".join(request.command)
         if not quiet:
             s.tell(cell, f"exec_create: {words}", execID=id)
@@ -181,18 +181,18 @@ class Execs:
         told = bundle / "container.pid"
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_TELLING):
-                while not told.exists() and next(strays.at_work(bundle), None) is not None:
+                while not told.exists() and next(strays.at_work(bundle), None) is not None:  # own: in the bundle
                     await asyncio.sleep(0.01)
         await strays.end(bundle)
         pid = read_pid(told)
         if pid in self._s.cgroups.processes(self._s.cgroup(cell)):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        shutil.rmtree(bundle, ignore_errors=True)
+        shutil.rmtree(bundle, ignore_errors=True)  # own: in the container's bundle
 
     def _process(self, run: Run, cell: Cell, request: ExecRequest, root: Path) -> dict[str, Any]:
         """The container's own process with what the exec changes."""
-        config = json.loads((run.bundle / "config.json").read_text())
+        config = json.loads((run.bundle / "config.json").read_text())  # own: in the container's bundle
         process: dict[str, Any] = config["process"]
         env = merge_environment(process["env"], request.env)
         if request.tty and not any(e.startswith("TERM=") for e in env):
@@ -223,7 +223,7 @@ class Execs:
     def adopt(self, cell: Cell) -> None:
         """Finds execs that an earlier daemon started, so that their ends are noticed and their files removed. One that
         was just being started, whose client heard nothing of it, ends."""
-        for bundle in self._s.layout.bundle(cell.id).glob("exec/*"):
+        for bundle in self._s.layout.bundle(cell.id).glob("exec/*"):  # own: the container's bundle
             pid, process = read_pid(bundle / "conmon.pid"), read_pid(bundle / "container.pid")
             try:
                 monitor = PidFd(pid) if process and is_monitor_of(pid, bundle) else None

@@ -70,7 +70,7 @@ def as_root_of(id_map: IdMap | None) -> AbstractContextManager[None]:
     return nullcontext() if id_map is None else acting_as(id_map.root)
 
 
-def give_streams(monitor: int, process: Mapping[str, Any], id_map: IdMap | None) -> None:
+def give_streams(monitor: int, process: Mapping[str, Any], id_map: IdMap | None) -> None:  # own: procfs
     """Lets a process that has not begun yet open /dev/stdout and its kind: pipes of its monitor that belong to nobody
     inside. `process` is the one of the OCI spec. What cannot be given stays the host's."""
     if id_map is None:
@@ -82,7 +82,7 @@ def give_streams(monitor: int, process: Mapping[str, Any], id_map: IdMap | None)
                 os.chown(entry.path, uid, -1)
 
 
-def give(path: Path, id_map: IdMap | None) -> None:
+def give(path: Path, id_map: IdMap | None) -> None:  # own: a file in the bundle
     """Lets the container's root own a file of the engine's that it sees."""
     if id_map is not None:
         os.chown(path, *id_map.root)

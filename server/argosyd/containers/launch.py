@@ -93,7 +93,7 @@ class Launcher:
         """
         s = self._s
         bundle = s.layout.bundle(cell.id)
-        bundle.mkdir(parents=True, mode=0o700)
+        bundle.mkdir(parents=True, mode=0o700)  # own: in the run directory
         async with inside.enter(s.userns, cell.id, cell.definition.id_map, self._joined(cell)) as userns:
             return await self._launch(cell, bundle, userns)
 
@@ -114,7 +114,7 @@ class Launcher:
         if config["process"].get("apparmorProfile") == apparmor.DEFAULT:
             await asyncio.to_thread(apparmor.ensure_default)
         seccompbpf.annotate(config, s.conmon_of(cell).runtime.name)
-        (bundle / "config.json").write_text(json.dumps(config))
+        (bundle / "config.json").write_text(json.dumps(config))  # own: the bundle
         cell.change(endpoints=attachment.endpoints, ports=attachment.ports)
         return await self._run(cell, bundle, root, config)
 
@@ -124,7 +124,7 @@ class Launcher:
         s, definition = self._s, cell.definition
         spec = definition.spec
         home = s.layout.home(cell.id)
-        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)  # own: in the data directory
         hostname = socket.gethostname() if spec.uts_mode == "host" else self._hostname(cell, attachment)
         files: Mapping[str, str] = {
             "hosts": attachment.hosts,
@@ -133,8 +133,8 @@ class Launcher:
         }
         for name, content in files.items():
             # Written in place: a file that is mounted somewhere keeps its inode.
-            (home / name).write_text(content)
-            os.chmod(home / name, 0o644)
+            (home / name).write_text(content)  # own: the container's home, not its root
+            os.chmod(home / name, 0o644)  # own: as above
             inside.give(home / name, definition.id_map)
         with Root.at(root) as tree:
             passwd, group = tree.read_text("/etc/passwd"), tree.read_text("/etc/group")
@@ -204,7 +204,7 @@ class Launcher:
             return str(self._s.layout.bundle(spec.ipc_mode.removeprefix("container:")) / SHARED_MEMORY)
         if spec.ipc_mode == "shareable":
             directory = bundle / SHARED_MEMORY
-            directory.mkdir(mode=0o700)
+            directory.mkdir(mode=0o700)  # own: the bundle
             # Memory with a limit: the run directory's own is the host's.
             memory.mount_memory(directory, spec.shm_size or DEFAULT_SHM_SIZE)
             return str(directory)

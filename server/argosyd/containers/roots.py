@@ -100,7 +100,7 @@ def _user_namespace(cell: Cell) -> Iterator[int]:
         yield -1
         return
     try:
-        fd = os.open(f"/proc/{run.process.pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(f"/proc/{run.process.pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)  # own: procfs
     except OSError:
         raise _between(cell) from None
     try:

@@ -76,7 +76,7 @@ class LayerStore:
 
     def _pieces(self, layer: Descriptor, sink: ProgressSink | None) -> Iterator[bytes]:
         done = 0
-        with open(self._content.path(layer.digest), "rb", buffering=0) as file:
+        with open(self._content.path(layer.digest), "rb", buffering=0) as file:  # own: a blob
             while data := file.read(CHUNK):
                 yield data
                 done += len(data)

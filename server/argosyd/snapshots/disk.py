@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 def sync_filesystem(path: Path) -> None:
     """Waits until the file system of a directory is on disk. ArgosyError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)  # own: the directory of all snapshots
     try:
         mounts.syncfs(descriptor)
     finally:
@@ -43,7 +43,7 @@ def unmount_and_remove(place: Path) -> None:
     """Takes a mount and its point away; what stays is logged."""
     unmount(place)
     try:
-        place.rmdir()
+        place.rmdir()  # own: a mount point of a view
     except OSError as error:
         # The next start looks for it.
         log.error("cannot remove %s: %s", place, error)

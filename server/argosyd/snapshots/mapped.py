@@ -24,7 +24,7 @@ PLACE = "mapped"
 def mount_overlay(root: Path, directory: Path, lower: Sequence[Path], mapping: MountMap) -> None:
     """Mounts `directory`/fs over `lower`, all of them below `root`, on `directory`/merged. Unsupported."""
     place = directory / PLACE
-    place.mkdir(mode=0o700, exist_ok=True)
+    place.mkdir(mode=0o700, exist_ok=True)  # own: in a snapshot's directory, beside its tree
     try:
         bind_mapped(root, place, mapping)
         try:
@@ -36,10 +36,10 @@ def mount_overlay(root: Path, directory: Path, lower: Sequence[Path], mapping: M
         finally:
             mounts.unmount(place)
     finally:
-        os.rmdir(place)
+        os.rmdir(place)  # own: as above
 
 
-def probe(root: Path, directory: Path, mapping: MountMap) -> None:
+def probe(root: Path, directory: Path, mapping: MountMap) -> None:  # own: the engine's own trial
     """Tries it with an empty layer and takes all away again. Unsupported, with what this host lacks.
 
     `directory` is an empty one below `root`.

@@ -115,7 +115,7 @@ def unmount(target: Path) -> None:
 def mounted_below(root: Path, mountinfo: Path = Path("/proc/self/mountinfo")) -> list[Path]:
     """Mount points at or below `root`, the deepest first (proc_pid_mountinfo(5))."""
     # Bytes, and lines by "\n" alone: a mount point is named by whoever made it.
-    lines = mountinfo.read_bytes().split(b"\n")
+    lines = mountinfo.read_bytes().split(b"\n")  # own: procfs
     points = (os.fsdecode(_unescape(line.split(b" ", 5)[4])) for line in lines if line)
     found = [Path(p) for p in points if Path(p).is_relative_to(root)]
     return sorted(found, key=lambda p: len(p.parts), reverse=True)

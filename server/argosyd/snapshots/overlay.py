@@ -39,7 +39,7 @@ class _Record:
 
 def boot_id() -> str:
     """What changes with each boot of the host."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()  # own: procfs
 
 
 @contextmanager
@@ -76,7 +76,7 @@ class OverlaySnapshotter:
 
     async def start(self) -> None:
         """Reads the record; unmounts old views; deletes what was half made, half removed, or lost in a power cut."""
-        self._empty.mkdir(parents=True, exist_ok=True)
+        self._empty.mkdir(parents=True, exist_ok=True)  # own: the directory of all snapshots
         query = "SELECT key, number, parent, kind, boot FROM snapshots"
         rows = [Row(*row) for row in await self._database.read(lambda c: c.execute(query).fetchall())]
         verdict = judge(rows, self._boot)
@@ -103,7 +103,7 @@ class OverlaySnapshotter:
             else:
                 disk.unmount(point)
         failed = []
-        for name in os.listdir(self._root):
+        for name in os.listdir(self._root):  # own: the directory of all snapshots
             if name not in known:
                 try:
                     disk.remove_tree(self._root / name)
@@ -213,7 +213,7 @@ class OverlaySnapshotter:
         record = await self._insert(f"again/{chain_id}" if former else chain_id, parent, MAKING)
         try:
             tree = self._directory(record) / "fs"
-            tree.mkdir(parents=True, mode=0o755)
+            tree.mkdir(parents=True, mode=0o755)  # own: a snapshot's directory
             await fill(tree)
             if former is not None:
                 await to_the_end(self._replace(former, record))
@@ -257,7 +257,7 @@ class OverlaySnapshotter:
             yield layers[0] if layers else self._empty
             return
         place = self._root / f"view-{next(self._views)}"
-        place.mkdir()
+        place.mkdir()  # own: a mount point of a view
         try:
             # In no thread: a thread would go on mounting for a caller that was cancelled.
             mounts.mount_overlay(place, layers)
@@ -279,13 +279,13 @@ class OverlaySnapshotter:
     def _make_active(self, record: _Record) -> None:
         directory = self._directory(record)
         for name in ("", "fs", "work", "merged"):
-            (directory / name).mkdir(mode=0o755 if name else 0o700)
+            (directory / name).mkdir(mode=0o755 if name else 0o700)  # own: a snapshot's directory
         # The root of an overlay is its upper directory: it takes the owner and mode of the one below.
         below = next(self._layers(record.parent), None)
         if below is not None:
-            info = below.stat()
-            os.chown(directory / "fs", info.st_uid, info.st_gid)
-            (directory / "fs").chmod(info.st_mode & 0o7777)
+            info = below.stat()  # own: a layer's top, which nothing in it can move
+            os.chown(directory / "fs", info.st_uid, info.st_gid)  # own: made above
+            (directory / "fs").chmod(info.st_mode & 0o7777)  # own: made above
 
     async def mount(self, key: str, mapping: MountMap | None = None) -> Path:
         """See `Snapshotter.mount`."""
@@ -316,7 +316,7 @@ class OverlaySnapshotter:
     async def check_mapping(self, mapping: MountMap) -> None:
         """See `Snapshotter.check_mapping`."""
         place = self._root / f"probe-{next(self._views)}"
-        place.mkdir()
+        place.mkdir()  # own: a mount point of a view
         try:
             mapped.probe(self._root, place, mapping)
         finally:

@@ -21,7 +21,7 @@ import sys
 import tarfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # own: the program itself
 
 from argosyd.trees.archive import write_entry
 from argosyd.trees.extract import Extractor
@@ -63,7 +63,7 @@ def confine() -> None:
 
 
 def _permitted() -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
+    for line in Path("/proc/self/status").read_text().splitlines():  # own: procfs
         if line.startswith("CapPrm:"):
             return int(line.split()[1], 16)
     return 0

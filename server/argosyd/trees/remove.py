@@ -26,7 +26,7 @@ def remove(path: Path | str) -> None:
     """
     above, name = os.path.split(os.fspath(path))
     try:
-        directory = os.open(above or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        directory = os.open(above or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)  # own: see above
     except FileNotFoundError:
         return
     try:

@@ -30,7 +30,7 @@ class Root:
     @classmethod
     def at(cls, path: Path | str) -> Root:
         """Holds a directory that the engine itself named. OSError (not there, no directory)."""
-        return cls(os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+        return cls(os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))  # own: named by the engine
 
     def close(self) -> None:
         """Lets go of it."""

@@ -69,7 +69,7 @@ def pin(fd: int, place: str) -> None:
     happens to the path by which it was found. OSError; unmount `place` afterwards."""
     mount = clone_held(fd)
     try:
-        target = os.open(place, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        target = os.open(place, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)  # own: a mount point of the engine's
         try:
             attach(mount, target)
         finally:
@@ -117,7 +117,7 @@ def open_view(root: str, mounts: Sequence[ViewMount], *, read_only: bool = False
 def _build(root: str, mounts: Sequence[ViewMount], read_only: bool) -> View:
     _check(_LIBC.unshare(_CLONE_NEWNS), "cannot make a mount namespace")
     _check(_LIBC.mount(None, b"/", None, ctypes.c_ulong(_MS_REC | _MS_PRIVATE), None), "cannot make mounts private")
-    namespace = os.open("/proc/thread-self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    namespace = os.open("/proc/thread-self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)  # own: procfs
     held: list[tuple[int, ViewMount]] = []
     top = -1
     try:
@@ -133,7 +133,7 @@ def _build(root: str, mounts: Sequence[ViewMount], read_only: bool) -> View:
                 _mount_in(tree, fd, mount)
         if read_only:
             _set_read_only(top)
-        return View(os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC), os.dup(namespace))
+        return View(os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC), os.dup(namespace))  # own: the new root
     finally:
         for fd in (namespace, top, *(fd for fd, _ in held)):
             if fd >= 0:
@@ -142,7 +142,7 @@ def _build(root: str, mounts: Sequence[ViewMount], read_only: bool) -> View:
 
 def _enter(top: int, root: str) -> None:
     """Makes a mount the thread's root and takes every other one away (pivot_root(2), "pivot_root(".", ".")")."""
-    place = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    place = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)  # own: a snapshot's mount point
     try:
         attach(top, place)
     finally:
@@ -150,10 +150,10 @@ def _enter(top: int, root: str) -> None:
     os.fchdir(top)
     if _LIBC.syscall(_pivot_root_number(), b".", b".") == 0:
         _check(_LIBC.umount2(b".", _MNT_DETACH), "cannot leave the old root")
-        os.chdir("/")
+        os.chdir("/")  # own: the new root
     elif ctypes.get_errno() == errno.EINVAL:
         # A host that runs from its initial ramfs; the other mounts stay for as long as the view does.
-        os.chroot(".")
+        os.chroot(".")  # own: the new root
     else:
         _check(-1, "cannot change the root")
 

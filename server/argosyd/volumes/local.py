@@ -63,7 +63,7 @@ class LocalDriver:
 
     def start(self) -> None:
         """Makes the directory that holds them all."""
-        self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._root.mkdir(parents=True, exist_ok=True, mode=0o700)  # own: the directory of all volumes
 
     def path(self, name: str) -> Path:
         """Where a volume's data is."""
@@ -72,9 +72,9 @@ class LocalDriver:
     def create(self, name: str) -> None:
         """Makes an empty volume. OSError; FileExistsError when something is in its place."""
         path = self.path(name)
-        path.parent.mkdir(mode=0o700)
-        path.mkdir(mode=0o755)
-        path.chmod(0o755)
+        path.parent.mkdir(mode=0o700)  # own: a new volume's
+        path.mkdir(mode=0o755)  # own: a new volume's
+        path.chmod(0o755)  # own: a new volume's
 
     async def remove(self, name: str) -> None:
         """Unmounts and deletes; nothing when there is nothing. OSError when something of it stays."""
@@ -86,12 +86,12 @@ class LocalDriver:
         if name.startswith(_ASIDE):
             return self._root / name
         place = self._root / f"{_ASIDE}{secrets.token_hex(8)}"
-        (self._root / name).rename(place)
+        (self._root / name).rename(place)  # own: in the directory of all volumes
         return place
 
     def names(self) -> set[str]:
         """What lies on the disk."""
-        return set(os.listdir(self._root))
+        return set(os.listdir(self._root))  # own: the directory of all volumes
 
     def mounted(self, name: str) -> bool:
         """Whether a file system is mounted on a volume."""
@@ -172,4 +172,4 @@ class LocalDriver:
 
 
 def _open(path: Path) -> int:
-    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)  # own: a volume's top

@@ -70,7 +70,7 @@ def resolve_plain(mount: Mount) -> ResolvedMount:
     )  # fmt: skip
 
 
-def _require_source(mount: Mount) -> None:
+def _require_source(mount: Mount) -> None:  # own: a path of the host that the user named
     source = Path(mount.source)
     if source.exists():
         return
