@@ -19,6 +19,7 @@ _KEYS = {
     "cache": ("id", "target", "source", "from", "readwrite", "readonly", "sharing", "mode", "uid", "gid"),
     "tmpfs": ("target", "size"),
 }
+_LARGEST_ID = (1 << 31) - 1
 _BOOLEAN = ("readonly", "readwrite")
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
@@ -122,14 +123,14 @@ def _parse(instruction: Instruction, flag: Flag, known: _Fields, working_dir: st
     try:
         return RunMount(
             kind, target, fields.get("source", ""), fields.get("from", ""), fields.get("id", "") or target, read_only,
-            sharing, _number(fields.get("mode", "755"), 8), _number(fields.get("uid", "0")),
-            _number(fields.get("gid", "0")),
+            sharing, _number(fields.get("mode", "755"), 8, 0o7777), _number(fields.get("uid", "0"), most=_LARGEST_ID),
+            _number(fields.get("gid", "0"), most=_LARGEST_ID),
             _size(fields.get("size", "")),
         )  # fmt: skip
     except ValueError:
         if lenient:
             return RunMount(kind, target, source_name=fields.get("from", ""))
-        raise _wrong(instruction, flag, "mode, uid, gid and size must be numbers") from None
+        raise _wrong(instruction, flag, f"mode, uid, gid and size must be numbers, ids up to {_LARGEST_ID}") from None
 
 
 def _flag(fields: Mapping[str, str], name: str, *, default: bool) -> bool:
@@ -137,9 +138,9 @@ def _flag(fields: Mapping[str, str], name: str, *, default: bool) -> bool:
     return default if value is None else value.lower() in ("", "1", "true", "t")
 
 
-def _number(text: str, base: int = 10) -> int:
+def _number(text: str, base: int = 10, most: int = (1 << 62) - 1) -> int:
     """A number that fits what the kernel counts with. ValueError."""
-    if not re.fullmatch(r"[0-9]{1,18}", text):
+    if not re.fullmatch(r"[0-9]{1,18}", text) or int(text, base) > most:
         raise ValueError(text)
     return int(text, base)
 

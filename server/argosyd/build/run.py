@@ -78,6 +78,7 @@ class Networks:
         self._id, self._network, self._userns, self._extra_hosts = id, network, userns, tuple(extra_hosts)
         self._lock = asyncio.Lock()
         self._attached: dict[str, tuple[Attachment, Namespaces | None]] = {}
+        self._begun: set[str] = set()
         self._held = AsyncExitStack()
 
     async def attach(self, mode: str) -> tuple[Attachment, Namespaces | None]:
@@ -86,6 +87,8 @@ class Networks:
         mode = NETWORK_MODES[mode]
         async with self._lock:
             if mode not in self._attached:
+                # Also what could only be made in part is to be given back.
+                self._begun.add(mode)
                 self._attached[mode] = await self._make(mode)
             return self._attached[mode]
 
@@ -107,9 +110,10 @@ class Networks:
 
     async def close(self) -> None:
         """Gives everything back."""
-        for mode in list(self._attached):
+        for mode in list(self._begun):
             await self._network.detach(network_id(self._id, mode))
-            del self._attached[mode]
+            self._begun.remove(mode)
+            self._attached.pop(mode, None)
         await self._held.aclose()
 
 
