@@ -130,38 +130,25 @@ class Root:
         afterwards does not matter to who goes on with `exact`. OSError (ELOOP, ENAMETOOLONG, ENOTDIR).
         """
         pending = [p for p in path.split("/") if p not in ("", ".")][::-1]
-        done: list[str] = []
+        way = _Way(self)
         links = steps = 0
-        while pending:
-            steps += 1
-            if steps > _MOST_PARTS:
-                raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), path[:64])
-            part = pending.pop()
-            if part == "..":
-                done = done[:-1]
-                continue
-            target = self._link("/".join((*done, part)))
-            if target is None:
-                done.append(part)
-                continue
-            links += 1
-            if links > _MOST_LINKS:
-                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path[:64])
-            if target.startswith("/"):
-                done = []
-            pending.extend(p for p in target.split("/")[::-1] if p not in ("", "."))
-        return "/" + "/".join(done)
-
-    def _link(self, path: str) -> str | None:
-        """Where an entry leads when it is a link; None when it is something else or not there."""
         try:
-            held = self.exact(path)
-        except FileNotFoundError:
-            return None
-        try:
-            return os.readlink("", dir_fd=held) if stat.S_ISLNK(os.fstat(held).st_mode) else None
+            while pending:
+                steps += 1
+                if steps > _MOST_PARTS:
+                    raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), path[:64])
+                target = way.step(pending.pop())
+                if target is None:
+                    continue
+                links += 1
+                if links > _MOST_LINKS:
+                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path[:64])
+                if target.startswith("/"):
+                    way.begin()
+                pending.extend(p for p in target.split("/")[::-1] if p not in ("", "."))
         finally:
-            os.close(held)
+            way.close()
+        return "/" + "/".join(way.done)
 
     # -- making -------------------------------------------------------------------------------------------------
 
@@ -204,6 +191,52 @@ class Root:
         if name in ("", ".", ".."):
             raise OSError(errno.EINVAL, "the path has no last part", path)
         return self.open(above, os.O_PATH | os.O_DIRECTORY), name
+
+
+class _Way:
+    """Where `Root.canonical` is: the parts done, and what they lead to, held; -1 once nothing is there."""
+
+    def __init__(self, root: Root) -> None:
+        self._root = root
+        self.done: list[str] = []
+        self._here = os.dup(root.fd)
+
+    def begin(self) -> None:
+        """Goes back to the root."""
+        self.close()
+        self.done = []
+        self._here = os.dup(self._root.fd)
+
+    def step(self, part: str) -> str | None:
+        """Goes on by one part; tells where it leads when it is a link, which is not gone to. OSError."""
+        if part == "..":
+            del self.done[-1:]
+            self.close()
+            try:
+                self._here = self._root.exact("/".join(self.done))
+            except FileNotFoundError:
+                pass
+            return None
+        if self._here >= 0:
+            try:
+                held = open_entry(self._here, part)
+            except FileNotFoundError:
+                held = -1
+            if held >= 0 and stat.S_ISLNK(os.fstat(held).st_mode):
+                try:
+                    return os.readlink("", dir_fd=held)
+                finally:
+                    os.close(held)
+            self.close()
+            self._here = held
+        self.done.append(part)
+        return None
+
+    def close(self) -> None:
+        """Lets go."""
+        if self._here >= 0:
+            os.close(self._here)
+            self._here = -1
 
 
 def _enter(directory: int, name: str, mode: int, owner: tuple[int, int] | None) -> int:
