@@ -14,8 +14,8 @@ from weakref import WeakValueDictionary
 
 from argosy.errors import NotFound
 from argosyd.build.mounts import RunMount
-from argosyd.build.scratch import throw_away
 from argosyd.snapshots.mounts import unmount
+from argosyd.trees.remove import discard
 from argosyd.trees.root import Root
 from argosyd.trees.usage import measure
 from argosyd.trees.view import pin
@@ -84,7 +84,8 @@ def _discard(taken: list[Path]) -> int:
     for path in taken:
         with Root.at(path) as root:
             size = measure(root.fd).disk
-        freed += size if throw_away(path) else 0
+        discard(path)
+        freed += size
     return freed
 
 

@@ -17,7 +17,6 @@ from urllib.parse import unquote, urlsplit
 from argosy.errors import DataLoss, InvalidArgument, NotFound, Unsupported
 from argosyd.build import patterns
 from argosyd.build.copy import Copier
-from argosyd.build.scratch import throw_away
 from argosyd.build.source import CHUNK, Node, OneFile, Skip, Source, TreeSource, resolve, tree_digest
 from argosyd.containers.spec import users
 from argosyd.dockerfile.expand import expand_text
@@ -26,6 +25,7 @@ from argosyd.dockerfile.lines import Heredoc
 from argosyd.images.changes import checked_path
 from argosyd.images.compression import decompress
 from argosyd.images.unpack import unpack
+from argosyd.trees.remove import discard
 from argosyd.trees.root import Root
 
 _ANY_URL = re.compile(r"(https?|ftp|git|ssh)://|git@", re.IGNORECASE)
@@ -293,4 +293,4 @@ def _unpack(
             tree = TreeSource(root, "an archive")
             Copier(copier.root, owner, copier.mode, copier.skip).copy(tree, "", destination)
     finally:
-        throw_away(from_tree)
+        discard(from_tree)

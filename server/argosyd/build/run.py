@@ -17,7 +17,6 @@ from argosyd.build import targets
 from argosyd.build.caches import Caches
 from argosyd.build.copy import Copier
 from argosyd.build.mounts import RunMount
-from argosyd.build.scratch import throw_away
 from argosyd.build.source import Source, resolve
 from argosyd.build.stubs import Stubs
 from argosyd.build.threads import disk
@@ -33,6 +32,7 @@ from argosyd.runtime import seccompbpf
 from argosyd.runtime.cgroups import Cgroups
 from argosyd.runtime.oci import OciRuntime, RuntimeFailed
 from argosyd.runtime.oneshot import run_bundle
+from argosyd.trees.remove import discard
 from argosyd.trees.root import Root
 from argosyd.userns.ids import IdMap, MountMap, to_host
 from argosyd.userns.kernel import Namespaces
@@ -167,7 +167,7 @@ class Runner:
     async def _clean(self, id: str, bundle: Path) -> None:
         await self._tools.userns.unstage(id)
         await self._tools.cgroups.remove(self._tools.cgroups.path(id))
-        await disk.to_the_end(throw_away, bundle)
+        await disk.to_the_end(discard, bundle)
 
     def _prepare(
         self, id: str, command: Command, root: Path, tree: Root, attachment: Attachment,
@@ -232,7 +232,7 @@ class Runner:
         # A copy: what is bound must not change under others, and the context is not unpacked at all.
         copy = self._tools.data_dir / "build" / "tmp" / f"{bundle.name}-{number}"
         copy.mkdir(mode=0o700)  # own: in the scratch directory
-        stack.push_async_callback(disk.to_the_end, throw_away, copy)
+        stack.push_async_callback(disk.to_the_end, discard, copy)
         await disk.to_the_end(_copy_out, source, mount.source, copy)
         return ResolvedMount(MountType.BIND, mount.target, str(copy / "it"), read_only=mount.read_only)
 

@@ -16,7 +16,6 @@ from argosyd.build.caches import Caches
 from argosyd.build.context import ContextTar
 from argosyd.build.model import BuildOptions, BuildResult, BuildWarning, CacheRecord, EventSink
 from argosyd.build.run import NETWORK_MODES, Networks, Runner, Tools, network_id
-from argosyd.build.scratch import throw_away
 from argosyd.build.source import resolve
 from argosyd.build.stage import Job, StageBuilder, StageResult
 from argosyd.build.stages import PREDEFINED_ARGS, Plan, plan
@@ -33,6 +32,7 @@ from argosyd.snapshots.model import Snapshotter
 from argosyd.snapshots.mounts import mounted_below, unmount
 from argosyd.state.database import Database
 from argosyd.system import Pruned, Usage
+from argosyd.trees.remove import discard
 from argosyd.work import parsing
 
 DEFAULT_DOCKERFILE = "Dockerfile"
@@ -73,7 +73,7 @@ class Builds:
                     await self._tools.network.detach(network_id(id, mode))
                 await self._forget(id)
         with self._leftovers.apart(f"the scratch directory {self._scratch}"):
-            await asyncio.to_thread(throw_away, self._scratch)
+            await asyncio.to_thread(discard, self._scratch)
             # What could not go stays in it, out of everybody's way, until the next start.
             self._scratch.mkdir(parents=True, mode=0o700, exist_ok=True)  # own: the scratch directory
         with self._leftovers.apart("what the build cache left"):
@@ -255,7 +255,7 @@ def _clear_bundles(bundles: Path) -> None:
     """Takes away the bundles of RUNs that a crash cut off, with what was mounted in them. Blocking."""
     for point in mounted_below(bundles):
         unmount(point)
-    throw_away(bundles)
+    discard(bundles)
 
 
 async def _stage(job: Job, number: int) -> None:
