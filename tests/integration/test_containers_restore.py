@@ -104,6 +104,23 @@ async def test_what_was_frozen_for_a_moment_is_thawed(daemon: Daemon) -> None:
         await client.remove(id)
 
 
+async def test_a_root_that_was_mounted_for_a_reader_is_not_left(daemon: Daemon) -> None:
+    async with connected(daemon) as client:
+        # While it runs, mounts outlive the daemon everywhere.
+        running = await client.started("sleep", "100")
+        still = await client.create("true")
+        async for _ in client.stub.Export(pb.ExportRequest(container=still)):
+            daemon.kill()
+            break
+    daemon.start()
+    assert daemon.process is not None
+    mounts = Path(f"/proc/{daemon.process.pid}/mountinfo").read_text().splitlines()
+    assert len([line for line in mounts if f"{daemon.data_dir}/snapshots/" in line]) == 1
+    async with connected(daemon) as client:
+        for id in (running, still):
+            await client.remove(id)
+
+
 async def test_attach_and_exec_after_a_restart(daemon: Daemon) -> None:
     async with connected(daemon) as client:
         id = await client.started("sh", "-c", "while read x; do echo got $x; done", open_stdin=True)

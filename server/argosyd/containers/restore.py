@@ -93,6 +93,8 @@ class Restorer:
             await self._lifecycle.clean(cell)
             await self._ended_meanwhile(cell)
         else:
+            # Somebody may have been looking into it.
+            await self._s.doors.snapshots.unmount(cell.id)
             await self._ended_meanwhile(cell)
 
     async def _was_running(self, cell: Cell) -> None:
