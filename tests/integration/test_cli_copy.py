@@ -40,15 +40,14 @@ def daemon() -> Iterator[Daemon]:
 
 
 @pytest.fixture
-def cp(daemon: Daemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Copy]:
+def cp(daemon: Daemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Copy:
     monkeypatch.chdir(tmp_path)
 
     def call(*line: str) -> tuple[int, str]:
         done = daemon.argosy("cp", *line)
         return done.returncode, done.stderr.decode()
 
-    yield call
-    subprocess.run(["rm", "-rf", str(tmp_path)], check=True)
+    return call
 
 
 DOWN: list[tuple[str, str, dict[str, str]]] = [
