@@ -47,6 +47,8 @@ def _programs() -> Iterator[Finding]:
     yield Finding("monitor", bool(conmon), conmon or "no conmon", remedy="apt install conmon")
     tar = facts.find_program("tar")
     yield Finding("tar", bool(tar), tar or "no GNU tar", remedy="apt install tar")
+    setpriv = facts.find_program("setpriv")
+    yield Finding("setpriv", bool(setpriv), setpriv or "not installed", remedy="apt install util-linux")
     init = facts.find_program("catatonit") or facts.find_program("tini")
     yield Finding("init (--init)", bool(init), init or "none", needed=False, remedy="apt install catatonit")
     library = ctypes.util.find_library("nftables")
