@@ -29,8 +29,8 @@ class Records:
     snapshots: dict[str, tuple[int, str, str]]
     images: dict[str, dict[str, Any]]
     cache: list[tuple[str, str]]
+    packed: dict[str, str]
     builds: int
-    settled: bool = True
     unsettled: list[str] = field(default_factory=list)
 
     @property
@@ -63,6 +63,7 @@ def read_records(daemon: Daemon) -> Records:
             {r[0]: (r[1], r[2], r[3]) for r in rows("SELECT key, number, parent, kind FROM snapshots")},
             {r[0]: json.loads(r[1]) for r in rows("SELECT id, record FROM images")},
             [(r[0], r[1]) for r in rows("SELECT chain, layer FROM build_cache")],
+            dict(rows("SELECT digest, packed FROM packed_layers")),
             len(rows("SELECT id FROM builds")),
         )  # fmt: skip
         found.unsettled += [
@@ -225,5 +226,6 @@ def _blobs(daemon: Daemon, records: Records) -> list[str]:
         if layer:
             found = json.loads(layer)
             needed |= {found["diff_id"], found["digest"]}
+    needed |= {packed for digest, packed in records.packed.items() if digest in needed}
     blobs = {f"sha256:{name}" for name in _names(daemon.data_dir / "content" / "blobs" / "sha256")}
     return [f"blob: {name} is needed by nothing" for name in sorted(blobs - needed)]

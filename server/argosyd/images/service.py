@@ -435,10 +435,12 @@ class ImageService:
                 continue
             results.append(await self._delete(image))
         await self.sweep()
+        # Not only what those images had: an image that took another's name, or was never finished, leaves some too.
+        _, space = await self._collect()
         return Removed(
             tuple(n for r in results for n in r.untagged),
             tuple(d for r in results for d in r.deleted),
-            sum(r.space for r in results),
+            sum(r.space for r in results) + space,
         )
 
     async def sweep(self) -> None:
