@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from argosy.errors import ArgosyError, Conflict, InvalidArgument, NotFound, ResourceExhausted
 from argosyd import trees
@@ -90,6 +91,22 @@ def _error(cell: Cell, path: str, number: int, message: str) -> ArgosyError:
     return InvalidArgument(f"{path}: {message}", kind="path", id=path)
 
 
+class _Lent:
+    """A pipe for a transport of the event loop, which closes its descriptor itself: uvloop closes what it was given
+    once more a moment later, and by then the number may be somebody else's."""
+
+    def __init__(self, pipe: IO[bytes]) -> None:
+        self._fd = os.dup(pipe.fileno())
+        pipe.close()
+
+    def fileno(self) -> int:
+        """The descriptor, the transport's own from now on."""
+        return self._fd
+
+    def close(self) -> None:
+        """Nothing: it is closed."""
+
+
 class _Helper:
     """The helper process with a pipe to or from it."""
 
@@ -109,7 +126,7 @@ class _Helper:
         assert self.process.stdout is not None
         reader = asyncio.StreamReader(limit=_CHUNK)
         transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(reader), self.process.stdout
+            lambda: asyncio.StreamReaderProtocol(reader), _Lent(self.process.stdout)
         )
         try:
             while chunk := await reader.read(_CHUNK):
@@ -121,7 +138,7 @@ class _Helper:
         """Hands it a stream, for as long as it reads."""
         assert self.process.stdin is not None
         loop = asyncio.get_running_loop()
-        transport, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, self.process.stdin)
+        transport, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, _Lent(self.process.stdin))
         writer = asyncio.StreamWriter(transport, protocol, None, loop)
         try:
             async for chunk in data:
