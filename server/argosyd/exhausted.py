@@ -41,6 +41,15 @@ def disk_full(path: str | os.PathLike[str] | None = None) -> ResourceExhausted:
     )
 
 
+def too_many_files(who: str = "the daemon") -> ResourceExhausted:
+    """A limit of open files is reached: getrlimit(2), RLIMIT_NOFILE, or the host's fs.file-max."""
+    return ResourceExhausted(
+        f"{who} has too many files open: stop something, or raise the limit (LimitNOFILE of argosyd.service)",
+        kind="files",
+        reason="TOO_MANY_FILES",
+    )
+
+
 def is_full(path: str | os.PathLike[str]) -> bool:
     """Whether a file system has no block or no inode left."""
     return not _left(path, inodes=False) or not _left(path, inodes=True)
@@ -61,12 +70,7 @@ def _of_system(error: OSError) -> ArgosyError | None:
         path = error.filename if isinstance(error.filename, str | os.PathLike) else None
         return disk_full(os.path.dirname(os.fspath(path)) if path else None)
     if number in (errno.EMFILE, errno.ENFILE):
-        whose = "the daemon has" if number == errno.EMFILE else "the host has"
-        return ResourceExhausted(
-            f"{whose} too many files open: let commands end, or raise the limit (LimitNOFILE of argosyd.service)",
-            kind="files",
-            reason="TOO_MANY_FILES",
-        )
+        return too_many_files("the daemon" if number == errno.EMFILE else "the host")
     if number == errno.ENOMEM:
         return _no_memory()
     if isinstance(error, BlockingIOError) and error.filename is None:

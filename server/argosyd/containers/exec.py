@@ -26,6 +26,7 @@ from argosyd.containers.spec import capabilities, security, users
 from argosyd.containers.spec import process as spec_process
 from argosyd.containers.spec.process import merge_environment
 from argosyd.containers.spec.userns import check_user
+from argosyd.host.limits import require_room
 from argosyd.runtime import strays
 from argosyd.runtime.attach_socket import AttachSocket
 from argosyd.runtime.monitor import Stdio, exit_code, resize
@@ -126,6 +127,7 @@ class Execs:
             )
         if not request.command:
             raise InvalidArgument("No exec command specified", kind="container", id=cell.id, reason="NO_COMMAND")
+        require_room()
         id = secrets.token_hex(32)
         bundle = s.layout.exec_bundle(cell.id, id)
         root = Path(f"/proc/{run.process.pid}/root")
@@ -163,7 +165,7 @@ class Execs:
             inside.give_streams(read_pid(bundle / "conmon.pid"), process, cell.definition.id_map)
             made = await making.run()
             monitor = PidFd(made.monitor_pid)
-        except ProcessGone:
+        except (ProcessGone, ConnectionError, FileNotFoundError):
             socket.close()
             raise RuntimeFailed("conmon ended before it reported") from None
         except BaseException:

@@ -273,4 +273,7 @@ def _open_run(bundle: Path, made: Monitored) -> Run:
     except ProcessGone:
         process.close()
         raise Unavailable("conmon ended before the container was started", kind="monitor") from None
+    except OSError:
+        process.close()
+        raise
     return Run(bundle, process, monitor, asyncio.get_running_loop().create_future())

@@ -19,6 +19,7 @@ from argosyd.containers.model import ContainerState
 from argosyd.containers.paths import SHARED_MEMORY
 from argosyd.containers.records import Intent
 from argosyd.containers.rooms import Shared
+from argosyd.host.limits import require_room
 from argosyd.runtime import strays
 from argosyd.runtime.monitor import exit_code
 from argosyd.snapshots import mounts
@@ -71,6 +72,7 @@ class Lifecycle:
         cell.state = replace(cell.state, stopped_by_user=False)
         cell.change(intent=Intent.START, error="", oom_killed=False, restart_count=restart_count)
         try:
+            require_room()
             # What was not cleaned before (a crash) must be gone before it is made again.
             if s.layout.bundle(cell.id).exists():
                 await self.clean(cell)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import signal
 from pathlib import Path
+
+_LOOK = 0.05
+"""Seconds between looks at a process, where looking is all that is left."""
 
 
 def cmdline(pid: int) -> list[str]:
@@ -81,14 +85,27 @@ class PidFd:
         """Waits until the process ends. Works for processes that are not children."""
         loop = asyncio.get_running_loop()
         done = asyncio.Event()
-        # A copy, so that several may wait, and so that close() while one waits does no harm.
-        fd = os.dup(self.fd)
+        try:
+            # A copy, so that several may wait, and so that close() while one waits does no harm.
+            fd = os.dup(self.fd)
+        except OSError:
+            # None to be had: an end that nobody sees would be worse than one that is seen late.
+            while not self._has_ended():
+                await asyncio.sleep(_LOOK)
+            return
         try:
             loop.add_reader(fd, done.set)
             await done.wait()
         finally:
             loop.remove_reader(fd)
             os.close(fd)
+
+    def _has_ended(self) -> bool:
+        if self.fd < 0:
+            return True
+        poll = select.poll()
+        poll.register(self.fd, select.POLLIN)
+        return bool(poll.poll(0))
 
     def close(self) -> None:
         """Forgets the process."""
