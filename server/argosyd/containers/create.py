@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import secrets
-import shutil
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -18,6 +17,7 @@ from argosyd.containers import names
 from argosyd.containers.cell import Cell
 from argosyd.containers.logs.options import parse as parse_log_options
 from argosyd.containers.model import ContainerSpec, ContainerState, RestartCondition
+from argosyd.containers.paths import remove_directory
 from argosyd.containers.records import Definition, Intent, Record, State
 from argosyd.containers.rooms import Shared
 from argosyd.containers.spec import (
@@ -219,7 +219,7 @@ class Creator:
             await s.doors.snapshots.remove(id)
             await s.doors.volumes.release(id, remove_anonymous=remove_volumes)
             s.doors.images.release(f"container:{id}")
-            await asyncio.to_thread(shutil.rmtree, s.layout.home(id), True)
+            await asyncio.to_thread(remove_directory, s.layout.home(id))
             await s.store.delete(id)
         except BaseException as error:
             cell.change(state=ContainerState.DEAD, error=str(error))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import shutil
 import time
 from dataclasses import replace
 
@@ -16,14 +15,13 @@ from argosyd.containers.cell import Cell, Exit, Run
 from argosyd.containers.create import Creator, require_settled
 from argosyd.containers.launch import Launcher
 from argosyd.containers.model import ContainerState
-from argosyd.containers.paths import SHARED_MEMORY
+from argosyd.containers.paths import SHARED_MEMORY, remove_directory
 from argosyd.containers.records import Intent
 from argosyd.containers.rooms import Shared
 from argosyd.host.limits import require_room
 from argosyd.runtime import strays
 from argosyd.runtime.monitor import exit_code
 from argosyd.snapshots import mounts
-from argosyd.trees.remove import discard
 from argosyd.units import Timestamp
 
 log = logging.getLogger(__name__)
@@ -246,7 +244,7 @@ class Lifecycle:
         if s.cgroups.processes(s.cgroup(cell)):
             await runtime.delete(id)
         # Nothing runs: the runtime's own record and the cgroup are all that is left of it.
-        shutil.rmtree(runtime.root / id, ignore_errors=True)
+        remove_directory(runtime.root / id)
         # One that fails does not keep the others from their work.
         results = await asyncio.gather(
             s.cgroups.remove(s.cgroup(cell)), s.doors.network.detach(id), s.doors.snapshots.unmount(id),
@@ -258,9 +256,8 @@ class Lifecycle:
         if cell.execs:
             # Their processes are gone; their monitors write a last word into the bundle.
             await asyncio.wait([e.finished for e in cell.execs.values()], timeout=_LAST_WORDS)
-        if bundle.exists():
-            mounts.unmount(bundle / SHARED_MEMORY)
-            discard(bundle)
+        mounts.unmount(bundle / SHARED_MEMORY)
+        remove_directory(bundle)
 
     async def _try_clean(self, cell: Cell, *, told: bool = False) -> None:
         """As `clean`; what is left is taken away before the next start, by the removal, or when the daemon starts."""

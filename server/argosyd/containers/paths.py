@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 from pathlib import Path
 
 from argosyd.containers.logs.keeper import LOG
+from argosyd.trees.remove import remove
 
 SHARED_MEMORY = "shm"
 """Of a bundle: where a /dev/shm that several containers see is mounted."""
@@ -33,3 +35,17 @@ class Layout:
     def exec_bundle(self, id: str, exec_id: str) -> Path:
         """Where an exec's monitor has its files."""
         return self.bundle(id) / "exec" / exec_id
+
+
+def remove_directory(directory: Path) -> None:
+    """Removes one of the engine's own, or says why not: what stays must not be taken for gone. OSError."""
+    for tries_left in (2, 1, 0):
+        try:
+            remove(directory)
+        except OSError as error:
+            # A monitor may write its last word into it.
+            if error.errno != errno.ENOTEMPTY or not tries_left:
+                raise
+        # Not so when somebody else took out of it what was to be removed next.
+        if not directory.exists():
+            return
