@@ -133,3 +133,5 @@ parsing = Workers("reading foreign text", 2, 60.0)
 """For parsers: short by their limits, so two threads are plenty."""
 measuring = Workers("measuring files", 2, 3600.0)
 """For trees on the engine's own disk, which answers, but may have very many files."""
+removing = Workers("removing files", 8, 3600.0)
+"""The same; more, since whoever removes little waits for a thread as well."""

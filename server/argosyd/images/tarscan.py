@@ -20,6 +20,8 @@ from argosy.errors import DataLoss, InvalidArgument
 BLOCK = 512
 LONGEST_NAME = 4096
 """Bytes of a name or a link: the kernel takes no longer ones (PATH_MAX), so tar could not write it."""
+_LONGEST_PART = 255
+"""Bytes of one name (NAME_MAX)."""
 _MAX_EXTENSION = 1 << 20
 """Bytes of one pax header or long name: far more than any real one."""
 _MOST_KEPT = 1_000_000
@@ -215,6 +217,8 @@ class TarScanner:
         path = _parts(name)
         if path is None:
             raise _unsafe(name, "its name climbs out of the image")
+        if any(len(part) > _LONGEST_PART for part in path):
+            raise _unsafe(name, f"a part of its name is longer than {_LONGEST_PART} bytes")
         if path and not self._deletes(path, name):
             target = _parts(link) if kind == _HARD_LINK else path
             if not target:

@@ -10,9 +10,12 @@ from argosyd.snapshots.model import Change, ChangeKind
 from argosyd.trees.archive import LONGEST_NAME, is_opaque, is_whiteout
 from argosyd.trees.openat import open_directory, same
 from argosyd.trees.walk import Entry, walk
+from argosyd.work import checkpoint
 
 MOST_TEXT = 64 * 1024 * 1024
 """Characters of all paths together; a tree that needs more is made to be in the way."""
+MOST = 2_000_000
+"""Changes that are told; each takes about 150 bytes besides its path."""
 _HELD = 64
 """Directories below that are held open at once; the others are found again by ".."."""
 
@@ -83,7 +86,7 @@ class _Below:
 def changes(layer: int, below: int) -> list[Change]:
     """What a layer changes in the tree below it, as `docker diff` lists it, sorted by path. Blocking.
 
-    Both are descriptors of directories. OSError; ENAMETOOLONG when the paths cannot be told.
+    Both are descriptors of directories. OSError; ENAMETOOLONG, E2BIG when the paths cannot be told.
     """
     found: list[Change] = []
     text = 0
@@ -93,11 +96,14 @@ def changes(layer: int, below: int) -> list[Change]:
         text += len(path)
         if len(path) > LONGEST_NAME or text > MOST_TEXT:
             raise OSError(errno.ENAMETOOLONG, "the changes lie too deep to be told", path[:64])
+        if len(found) >= MOST:
+            raise OSError(errno.E2BIG, f"there are more than {MOST} changes", path[:64])
         found.append(Change(kind, path))
 
     other = _Below(below)
     try:
         for entry in walk(layer, ordered=False):
+            checkpoint()
             path = f"/{entry.path}"
             if is_whiteout(entry.info):
                 tell(ChangeKind.DELETED, path)

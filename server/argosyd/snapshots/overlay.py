@@ -24,7 +24,7 @@ from argosyd.snapshots.model import Change, SnapshotUsage
 from argosyd.snapshots.recovery import ACTIVE, COMMITTED, MAKING, REMOVING, Row, judge
 from argosyd.state.database import Database
 from argosyd.userns.ids import MountMap
-from argosyd.work import measuring
+from argosyd.work import measuring, removing
 
 log = logging.getLogger(__name__)
 
@@ -348,7 +348,7 @@ class OverlaySnapshotter:
         record.key, record.kind = chain_id, COMMITTED
         self._records[chain_id] = record
         directory = self._directory(record)
-        await asyncio.to_thread(disk.remove_leftovers, directory)
+        await removing.to_the_end(disk.remove_leftovers, directory)
 
     async def rename(self, key: str, chain_id: str) -> bool:
         """See `Snapshotter.rename`. Memory changes before the first await, so that no `prepare` sees it half done."""
@@ -386,7 +386,7 @@ class OverlaySnapshotter:
         record = self._get(key)
         async with self.view(record.parent) as below:
             with _readable(key):
-                return await asyncio.to_thread(disk.compare, self._directory(record) / "fs", below)
+                return await measuring.to_the_end(disk.compare, self._directory(record) / "fs", below)
 
     async def usage(self, key: str) -> SnapshotUsage:
         """See `Snapshotter.usage`."""
@@ -409,7 +409,7 @@ class OverlaySnapshotter:
     async def _discard(self, record: _Record) -> None:
         directory = self._directory(record)
         try:
-            await asyncio.to_thread(disk.remove_tree, directory)
+            await removing.to_the_end(disk.remove_tree, directory)
         except OSError as error:
             await self._set_aside(f"snapshot {record.key}", directory, error)
         else:
@@ -427,7 +427,7 @@ class OverlaySnapshotter:
             )
 
         async def retry() -> None:
-            await asyncio.to_thread(disk.remove_tree, directory)
+            await removing.to_the_end(disk.remove_tree, directory)
             await self._database.write(lambda c: c.execute("DELETE FROM snapshots WHERE number = ?", (number,)))
 
         self._leftovers.add(what, directory, error, retry)

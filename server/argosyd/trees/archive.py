@@ -22,6 +22,9 @@ OPAQUE_MARK = ".wh..wh..opq"
 OPAQUE_XATTR = "trusted.overlay.opaque"
 LONGEST_NAME = 64 * 1024
 """Bytes of a path in an archive. A tree that needs longer ones is made to be in the way: nothing could read it back."""
+_MOST_TEXT, _OVERHEAD = 64 << 20, 200
+"""Bytes that files with several names are remembered in, and what each takes besides its path; what is beyond is told
+once a name."""
 _CHUNK = 1 << 20
 _SECOND = 1_000_000_000
 
@@ -72,6 +75,7 @@ class _Writer:
     def __init__(self, *, overlay: bool) -> None:
         self._overlay = overlay
         self._seen: dict[tuple[int, int], str] = {}
+        self._text = 0
 
     def entry(self, directory: int, name: str, shown: str) -> Iterator[bytes]:
         info = os.stat(name, dir_fd=directory, follow_symlinks=False)
@@ -123,8 +127,9 @@ class _Writer:
                 member.pax_headers = {}
                 yield _header(member)
                 return
-            if info.st_nlink > 1:
+            if info.st_nlink > 1 and self._text < _MOST_TEXT:
                 self._seen[key] = shown
+                self._text += len(shown) + _OVERHEAD
             member = _plain(info, shown)
             member.pax_headers = {**member.pax_headers, **_pax_xattrs(fd)}
             member.size = info.st_size

@@ -21,7 +21,7 @@ _HELD = 64
 _CHUNK = 1 << 20
 _MOST = 64 << 20
 """Bytes between two looks whether anybody still waits."""
-_MOST_TEXT = 64 * 1024 * 1024
+_MOST_TEXT, _OVERHEAD = 64 << 20, 200
 """Characters of paths of files with several names that are remembered; what is beyond is copied once a name."""
 _NOT_ACROSS = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 
@@ -115,8 +115,8 @@ class _Copy:
         first = self._links.get(key)
         if first is None:
             path = entry.path
-            if self._text + len(path) <= _MOST_TEXT:
-                self._text += len(path)
+            if self._text < _MOST_TEXT:
+                self._text += len(path) + _OVERHEAD
                 self._links[key] = path
             return False
         above, _, name = first.rpartition("/")

@@ -16,11 +16,11 @@ _HELD = 64
 
 @dataclass(slots=True)
 class _Level:
-    """One directory on the way down. `names` are yet to be visited, the next one last."""
+    """One directory on the way down. `names` are yet to be visited."""
 
     name: str
     info: os.stat_result
-    names: list[str]
+    names: Iterator[str]
     fd: int
 
 
@@ -65,10 +65,10 @@ def walk(
     try:
         while levels:
             level = levels[-1]
-            if not level.names:
+            name = next(level.names, None)
+            if name is None:
                 yield from _leave(levels, leaving)
                 continue
-            name = level.names.pop()
             try:
                 info = os.stat(name, dir_fd=level.fd, follow_symlinks=False)
             except FileNotFoundError:
@@ -93,13 +93,18 @@ def _open(
         if not same(os.fstat(fd), info):
             # It was swapped for another since it was looked at: that one is visited if it is in the list.
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
-        names = os.listdir(fd)
+        names = iter(sorted(os.listdir(fd))) if ordered else _names(fd)
     except BaseException:
         os.close(fd)
         raise
-    if ordered:
-        names.sort(reverse=True)
     return _Level(shown, info, names, fd)
+
+
+def _names(fd: int) -> Iterator[str]:
+    """As they come: a directory may have millions."""
+    with os.scandir(fd) as entries:
+        for entry in entries:
+            yield entry.name
 
 
 def _descend(levels: list[_Level], name: str, info: os.stat_result, ordered: bool, same_mount: bool) -> None:
@@ -113,6 +118,8 @@ def _descend(levels: list[_Level], name: str, info: os.stat_result, ordered: boo
     if len(levels) > _HELD:
         high = levels[-1 - _HELD]
         if high is not levels[0] and high.fd >= 0:
+            # A listing would hold a descriptor of its own.
+            high.names = iter(list(high.names))
             os.close(high.fd)
             high.fd = -1
 

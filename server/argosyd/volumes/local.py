@@ -17,7 +17,7 @@ from argosyd.trees.copy import copy_tree
 from argosyd.trees.remove import empty, remove
 from argosyd.trees.root import Root
 from argosyd.trees.usage import measure
-from argosyd.work import checkpoint
+from argosyd.work import checkpoint, removing
 
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 OPTIONS = ("type", "device", "o")
@@ -79,7 +79,7 @@ class LocalDriver:
     async def remove(self, name: str) -> None:
         """Unmounts and deletes; nothing when there is nothing. OSError when something of it stays."""
         await self.unmount(name)
-        await asyncio.to_thread(remove, self._root / name)
+        await removing.to_the_end(remove, self._root / name)
 
     def set_aside(self, name: str) -> Path:
         """Gives what is left of a volume a place that no volume has, so that the name is free. OSError."""

@@ -22,7 +22,7 @@ from argosyd.units import Timestamp
 from argosyd.volumes import filters, local, requests
 from argosyd.volumes.model import Mount, MountType, ResolvedMount, Volume
 from argosyd.volumes.store import Entry, State, VolumeStore
-from argosyd.work import Workers, measuring
+from argosyd.work import Workers, measuring, removing
 
 log = logging.getLogger(__name__)
 
@@ -347,7 +347,7 @@ class Volumes:
         try:
             # What another container wrote there meanwhile is not ours to throw away.
             if len(entry.containers) < 2:
-                await asyncio.to_thread(self._driver.clear, name, writing)
+                await removing.to_the_end(self._driver.clear, name, writing)
         except OSError as error:
             log.error("volume %s keeps a part of what an image has for it: %s", name, error.strerror)
         await self._store.set_state(entry, State.READY)
