@@ -63,6 +63,9 @@ class Tar:
         self._in, self._err = self._child.stdin.fileno(), self._child.stderr.fileno()
         for limit, most in _LIMITS.items():
             # Before the first byte that is not the engine's.
+            _, hard = resource.getrlimit(limit)
+            # Where the daemon itself may have less, and may not raise it.
+            most = most if hard == resource.RLIM_INFINITY else min(most, hard)
             resource.prlimit(self._child.pid, limit, (most, most))
         fcntl.fcntl(self._in, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
         os.set_blocking(self._in, False)
