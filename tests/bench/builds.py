@@ -12,7 +12,7 @@ from tests.bench.peers import IMAGE, Peer
 
 FILES = 500
 # Podman's limits for RUN cannot be set from its command line on a host that may not raise them.
-BUILDERS = ("argosy", "docker")
+BUILDERS = ("argosy", "before", "docker")
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 
 from argosy.errors import InvalidArgument
@@ -10,6 +9,7 @@ from argosy.numbers import whole
 from argosyd.containers.cell import Cell
 from argosyd.containers.index import Index
 from argosyd.containers.model import ContainerState
+from argosyd.containers.name_pattern import name_test
 from argosyd.containers.time_text import parse_moment
 
 Test = Callable[[Cell], bool]
@@ -62,20 +62,13 @@ def _network_test(value: str) -> Test:
     return test
 
 
-def _pattern(value: str) -> re.Pattern[str]:
-    try:
-        return re.compile(value)
-    except re.error as error:
-        raise InvalidArgument(f"invalid pattern in filter name={value}: {error}", kind="filter", id="name") from None
-
-
 def _test(key: str, value: str, index: Index) -> Test:
     """What one filter asks. InvalidArgument, NotFound (before, since)."""
     if key == "id":
         return lambda cell: cell.id.startswith(value)
     if key == "name":
-        pattern = _pattern(value.lstrip("/") if not value.startswith("^/") else "^" + value[2:])
-        return lambda cell: pattern.search(cell.name) is not None
+        fits = name_test(value.lstrip("/") if not value.startswith("^/") else "^" + value[2:])
+        return lambda cell: fits(cell.name)
     if key == "label":
         return lambda cell: label_holds(cell.definition.spec.labels, value)
     if key == "label!":
