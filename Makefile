@@ -63,9 +63,10 @@ integration: setup
 cluster: setup
 	@$(BIN)/pytest -q tests/cluster $(PYTEST)
 
-## make soak         the slow tests alone
+## make soak         the slow tests alone, and 10,000 random operations (DRIVER="--seed 7 --operations 500" replays)
 soak: setup
 	@$(BIN)/pytest -q -m slow $(PYTEST)
+	@$(BIN)/python -m tests.driver $(DRIVER)
 
 ## make fuzz         every reader of foreign bytes against bytes that nobody meant
 fuzz: setup

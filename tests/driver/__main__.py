@@ -7,12 +7,14 @@ import contextlib
 import secrets
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from tests.driver.driver import Driver, Fault
 from tests.harness.daemon import Daemon
+from tests.harness.registry import Registry, make_layout
 
 DISK = "400m"
 
@@ -29,14 +31,25 @@ def small_disk(daemon: Daemon) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(daemon.base)], check=False)
 
 
+def fill_registry(daemon: Daemon) -> Registry:
+    """A registry with two images that another tool made."""
+    registry = Registry(daemon)
+    with tempfile.TemporaryDirectory() as directory:
+        layout = make_layout(Path(directory))
+        for name in ("one", "two"):
+            registry.put(layout, "v1", f"{name}:latest")
+    return registry
+
+
 def drive(seed: int, operations: int, *, full: bool = True) -> Driver:
     """One daemon, one seed; `full`: with full disks. Fault; the daemon's log goes with it."""
     daemon = Daemon(label="driver")
     try:
-        with small_disk(daemon) as disk:
+        with small_disk(daemon) as disk, contextlib.ExitStack() as stack:
             try:
                 daemon.start()
                 daemon.import_busybox()
+                stack.callback(fill_registry(daemon).close)
                 driver = Driver(daemon, seed, disk=disk if full else None)
                 try:
                     driver.run(operations)

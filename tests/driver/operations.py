@@ -8,7 +8,7 @@ import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
 
-NAMES = [f"box{n}" for n in range(6)]
+NAMES = [f"box{n}" for n in range(5)]
 VOLUMES = [f"vol{n}" for n in range(3)]
 NETWORKS = [f"net{n}" for n in range(3)]
 IMAGES = [f"img{n}" for n in range(3)]
@@ -60,7 +60,7 @@ def _on(*words: str) -> Callable[[random.Random], Command]:
 
 
 OPERATIONS: list[tuple[int, Callable[[random.Random], Command]]] = [
-    (22, run),
+    (32, run),
     (4, lambda c: Command(("create", "--name", c.choice(NAMES), "-v", f"{c.choice(VOLUMES)}:/data", "busybox", "true"))),
     (5, _on("start")),
     (7, _on("stop", "-t", "0")),
@@ -68,7 +68,7 @@ OPERATIONS: list[tuple[int, Callable[[random.Random], Command]]] = [
     (4, _on("restart", "-t", "0")),
     (3, _on("pause")),
     (4, _on("unpause")),
-    (12, _on("rm", "-f", "-v")),
+    (9, _on("rm", "-f", "-v")),
     (3, _on("rm")),
     (6, lambda c: Command(("exec", c.choice(NAMES), "sh", "-c", f"echo x > /tmp/f{c.randrange(5)}; exit {c.randrange(3)}"))),
     (4, lambda c: Command(("cp", "-", f"{c.choice(NAMES)}:/tmp"), _archive(c))),
@@ -80,7 +80,8 @@ OPERATIONS: list[tuple[int, Callable[[random.Random], Command]]] = [
     (6, lambda c: Command(("build", "-q", "-t", c.choice(IMAGES), *c.choice([(), ("--no-cache",)]), "-"), _dockerfile(c))),
     (3, lambda c: Command(("rmi", *c.choice([(), ("-f",)]), c.choice(IMAGES)))),
     (1, lambda c: Command(("pull", f"127.0.0.1:5000/{c.choice(['one', 'two', 'none'])}"))),
-    (1, lambda c: Command(("push", c.choice(IMAGES)))),
+    (1, lambda c: Command(("tag", "busybox", f"127.0.0.1:5000/{c.choice(IMAGES)}"))),
+    (1, lambda c: Command(("push", f"127.0.0.1:5000/{c.choice(IMAGES)}"))),
     (3, lambda c: Command(("network", "create", c.choice(NETWORKS)))),
     (2, lambda c: Command(("network", "rm", c.choice(NETWORKS)))),
     (3, lambda c: Command(("network", "connect", c.choice(NETWORKS), c.choice(NAMES)))),

@@ -30,6 +30,7 @@ class Records:
     images: dict[str, dict[str, Any]]
     cache: list[tuple[str, str]]
     packed: dict[str, str]
+    named_digests: set[str]
     builds: int
     unsettled: list[str] = field(default_factory=list)
 
@@ -64,6 +65,7 @@ def read_records(daemon: Daemon) -> Records:
             {r[0]: json.loads(r[1]) for r in rows("SELECT id, record FROM images")},
             [(r[0], r[1]) for r in rows("SELECT chain, layer FROM build_cache")],
             dict(rows("SELECT digest, packed FROM packed_layers")),
+            {r[0].partition("@")[2] for r in rows("SELECT name FROM image_names WHERE name LIKE '%@%'")},
             len(rows("SELECT id FROM builds")),
         )  # fmt: skip
         found.unsettled += [
@@ -215,7 +217,7 @@ def _disk(daemon: Daemon, records: Records) -> list[str]:
 
 def _blobs(daemon: Daemon, records: Records) -> list[str]:
     """Every blob is one that an image or a step in the cache needs."""
-    needed: set[str] = set()
+    needed = set(records.named_digests)
     for image in records.images.values():
         needed |= {image["id"], image["manifest_digest"], image.get("index_digest", ""), *image["layers"]}
         with contextlib.suppress(OSError, ValueError):
