@@ -16,7 +16,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from typing import Any
 
-__all__ = ["CODES", "DETAILS_KEY", "DOMAIN", "UNREACHABLE", "Status", "from_parts", "from_rpc_error", "to_status"]
+__all__ = [
+    "CODES",
+    "DETAILS_KEY",
+    "DOMAIN",
+    "UNREACHABLE",
+    "Status",
+    "from_parts",
+    "from_rpc_error",
+    "one_line",
+    "to_status",
+]
 
 DOMAIN = "argosy"
 """google.rpc.ErrorInfo.domain of every error of ours."""
@@ -98,8 +108,14 @@ def to_status(error: BaseException) -> Status:
     return Status(error.code, message, _varint(1 << 3) + _varint(number) + _text(2, message) + _bytes(3, detail))
 
 
+def one_line(text: str) -> str:
+    """Foreign text as one line that does nothing to who reads it: what cannot be printed is written as Python does."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 def _shortened(message: str) -> str:
-    """A message that fits, and that UTF-8 can write: gRPC sends what is no plain ASCII as three letters a byte."""
+    """A line that fits, and that UTF-8 can write: gRPC sends what is no plain ASCII as three letters a byte."""
+    message = one_line(message[:_MESSAGE_LIMIT])
     if message.isascii():
         return message[:_MESSAGE_LIMIT]
     return message.encode("utf-8", "replace")[: _MESSAGE_LIMIT // 2].decode("utf-8", "ignore")

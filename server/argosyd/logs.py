@@ -11,6 +11,8 @@ import sys
 import time
 from typing import Any
 
+from argosy.status import one_line
+
 
 def _facts(record: logging.LogRecord) -> dict[str, Any]:
     facts: dict[str, Any] = getattr(record, "facts", {})
@@ -27,7 +29,9 @@ class TextFormatter(logging.Formatter):
         """One line, and the traceback below it when there is one."""
         facts = "".join(f" {k}={v}" for k, v in _facts(record).items())
         room = record.name.removeprefix("argosyd.")
-        line = f"{self.formatTime(record)} {record.levelname.lower():<7} {room}: {record.getMessage()}{facts}"
+        # What a message quotes may be somebody else's text: nobody writes lines of ours.
+        said = one_line(f"{record.getMessage()}{facts}")
+        line = f"{self.formatTime(record)} {record.levelname.lower():<7} {room}: {said}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 

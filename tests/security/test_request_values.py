@@ -39,10 +39,13 @@ LONG = "9" * 5000
         (pb.ExecRequest(start=pb.ExecStart(env=[NUL])), "start.env"),
         (pb.ExecRequest(stdin=b"\0"), ""),
         (pb.CreateContainerRequest(spec=pb.ContainerSpec(command=["a"], labels={"a": "b"})), ""),
+        (pb.WaitContainerRequest(condition=99), "condition"),  # type: ignore[arg-type]
+        (pb.WaitContainerRequest(condition=pb.WaitContainerRequest.CONDITION_REMOVED), ""),
+        (pb.CreateContainerRequest(spec=pb.ContainerSpec(mounts=[common_pb2.Mount(type=-1)])), "spec.mounts.type"),  # type: ignore[arg-type]
     ],
 )
-def test_where_a_nul_byte_stands(message: Any, place: str) -> None:
-    assert requests.place_of_nul(message) == place
+def test_where_a_value_stands_that_no_request_may_hold(message: Any, place: str) -> None:
+    assert requests.fault(message)[0] == place
 
 
 @pytest.mark.parametrize(

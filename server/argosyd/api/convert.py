@@ -29,6 +29,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp as TimestampMessage
 
+from argosy.errors import InvalidArgument
 from argosyd.units import Seconds, Timestamp
 
 # Which descriptor classes the runtime uses depends on its backend (upb, python).
@@ -205,11 +206,24 @@ def _element_reader(field: FieldDescriptor, hint: Any) -> Callable[[Any], Any]:
     return lambda element: from_proto(element, hint)
 
 
+@cache
+def _required(cls: Any) -> tuple[str, ...]:
+    fields = dataclasses.fields(cls)
+    missing = dataclasses.MISSING
+    return tuple(f.name for f in fields if f.default is missing and f.default_factory is missing)
+
+
 def from_proto(message: Message, cls: type[D]) -> D:
-    """A dataclass value with the fields of a message. TypeError when a field without default is absent there."""
+    """A dataclass value with the fields of a message. InvalidArgument when one without default is absent there."""
     values = {}
     for name, read in _plan(cast(Hashable, cls), cast(Hashable, type(message))):
         value = read(message)
         if value is not _ABSENT:
             values[name] = value
+    for name in _required(cast(Hashable, cls)):
+        if name not in values:
+            raise InvalidArgument(
+                f"{message.DESCRIPTOR.name}.{name} is missing: it has no default",
+                kind="request", id=name, reason="FIELD_MISSING",
+            )  # fmt: skip
     return cls(**values)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import grpc
@@ -33,9 +34,10 @@ class ErrorInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg]
         handler = await continuation(details)
         if handler is None:
             return None
+        # Requests come here as bytes, so that those that cannot be read are answered as all others are.
         if handler.response_streaming:
             behaviour = handler.stream_stream or handler.unary_stream
-            wrapped = _guard_stream(behaviour, details.method, streaming=handler.request_streaming)
+            wrapped = _guard_stream(behaviour, details.method, _reader(handler))
             make = (
                 grpc.stream_stream_rpc_method_handler
                 if handler.request_streaming
@@ -43,13 +45,20 @@ class ErrorInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg]
             )
         else:
             behaviour = handler.stream_unary or handler.unary_unary
-            wrapped = _guard_unary(behaviour, details.method, streaming=handler.request_streaming)
+            wrapped = _guard_unary(behaviour, details.method, _reader(handler))
             make = (
                 grpc.stream_unary_rpc_method_handler
                 if handler.request_streaming
                 else grpc.unary_unary_rpc_method_handler
             )
-        return make(wrapped, handler.request_deserializer, handler.response_serializer)
+        return make(wrapped, None, handler.response_serializer)
+
+
+def _reader(handler: Any) -> Callable[[Any], Any]:
+    """What makes a call's request, or its stream of them, of what the wire brought."""
+    return partial(
+        requests.each if handler.request_streaming else requests.read, deserializer=handler.request_deserializer
+    )
 
 
 async def _abort(context: Any, error: Exception, method: str) -> None:
@@ -64,10 +73,10 @@ async def _abort(context: Any, error: Exception, method: str) -> None:
     await context.abort(grpc.StatusCode[status.code], status.message)
 
 
-def _guard_unary(behaviour: Any, method: str, *, streaming: bool) -> Any:
+def _guard_unary(behaviour: Any, method: str, read: Callable[[Any], Any]) -> Any:
     async def guarded(request: Any, context: Any) -> Any:
         try:
-            return await behaviour(requests.checked(request) if streaming else requests.check(request), context)
+            return await behaviour(read(request), context)
         except (asyncio.CancelledError, aio.AbortError):
             raise
         except Exception as error:
@@ -76,11 +85,11 @@ def _guard_unary(behaviour: Any, method: str, *, streaming: bool) -> Any:
     return guarded
 
 
-def _guard_stream(behaviour: Any, method: str, *, streaming: bool) -> Any:
+def _guard_stream(behaviour: Any, method: str, read: Callable[[Any], Any]) -> Any:
     async def guarded(request: Any, context: Any) -> AsyncIterator[Any]:
         stream = None
         try:
-            stream = behaviour(requests.checked(request) if streaming else requests.check(request), context)
+            stream = behaviour(read(request), context)
             async for response in stream:
                 yield response
         except (asyncio.CancelledError, aio.AbortError):

@@ -1,51 +1,76 @@
-"""What no request may hold, whatever it asks for: a NUL byte in a text.
+"""Requests as they come from the wire, and what none may hold, whatever it asks for.
 
-The kernel and the runtimes end a text there, so that what was checked would not be what is done.
+A NUL byte in a text: the kernel and the runtimes end it there, so that what was checked would not be what is done.
+An enum's number that has no name here: it would be taken for the default.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import DecodeError
 
 from argosy.errors import InvalidArgument
 
-_TEXT, _MESSAGE = FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_MESSAGE
+_TEXT, _MESSAGE, _ENUM = FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_MESSAGE, FieldDescriptor.TYPE_ENUM
 
 
 def _values(value: Any) -> Iterable[Any]:
-    """Every text or message of a field: of a map its keys too."""
+    """Every value of a field: of a map its keys too."""
     if isinstance(value, Mapping):
-        return (*value.keys(), *value.values())
-    return (value,) if isinstance(value, str) or hasattr(value, "ListFields") else value
+        # Of bytes and numbers among them nothing is asked.
+        return (v for v in (*value.keys(), *value.values()) if isinstance(v, str) or hasattr(v, "ListFields"))
+    return (value,) if isinstance(value, str | int) or hasattr(value, "ListFields") else value
 
 
-def place_of_nul(message: Any) -> str:
-    """The path of the first field whose text holds a NUL byte; "" when none does."""
+def fault(message: Any) -> tuple[str, str]:
+    """The path of the first field that holds what none may, and what that is; two empty texts when there is none."""
     for field, value in message.ListFields():
-        if field.type != _TEXT and field.type != _MESSAGE:
+        if field.type not in (_TEXT, _MESSAGE, _ENUM):
             continue
         for item in _values(value):
             if isinstance(item, str):
                 if "\0" in item:
-                    return str(field.name)
-            elif hasattr(item, "ListFields") and (below := place_of_nul(item)):
-                return f"{field.name}.{below}"
-    return ""
+                    return str(field.name), "holds a NUL byte: no text may"
+            elif isinstance(item, int):
+                if item not in field.enum_type.values_by_number:
+                    return str(field.name), f"is {item}, which this daemon does not know: the client may be newer"
+            else:
+                place, why = fault(item)
+                if place:
+                    return f"{field.name}.{place}", why
+    return "", ""
 
 
 def check(message: Any) -> Any:
     """The message itself. InvalidArgument, with the field."""
-    if place := place_of_nul(message):
-        raise InvalidArgument(
-            f"{place} holds a NUL byte: no text may", kind="request", id=place, reason="NUL_BYTE",
-        )  # fmt: skip
+    place, why = fault(message)
+    if place:
+        raise InvalidArgument(f"{place} {why}", kind="request", id=place, reason="IMPOSSIBLE_VALUE")
     return message
 
 
-async def checked(messages: AsyncIterator[Any]) -> AsyncIterator[Any]:
+Deserializer = Callable[[bytes], Any] | None
+"""Makes a message of bytes. None: the bytes go on to another daemon, which reads them."""
+
+
+def read(data: bytes, deserializer: Deserializer) -> Any:
+    """What a client sent, checked. InvalidArgument when it is no such message: gRPC itself would call that a defect."""
+    if deserializer is None:
+        return data
+    try:
+        message = deserializer(data)
+    except DecodeError:
+        raise InvalidArgument(
+            "what was sent is no message of this call: generate the client from the daemon's protocol files",
+            kind="request", reason="NO_MESSAGE",
+        ) from None  # fmt: skip
+    return check(message)
+
+
+async def each(messages: AsyncIterator[bytes], deserializer: Deserializer) -> AsyncIterator[Any]:
     """The same for a stream."""
-    async for message in messages:
-        yield check(message)
+    async for data in messages:
+        yield read(data, deserializer)

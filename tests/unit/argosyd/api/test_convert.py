@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from argosy.errors import InvalidArgument
 from argosy.v1 import common_pb2, containers_pb2, images_pb2, networks_pb2
 from argosyd.api import convert
 from argosyd.containers import model as containers
@@ -77,3 +78,8 @@ def test_absent_stays_absent() -> None:
 def test_an_unknown_enum_number_reads_as_the_default() -> None:
     message = containers_pb2.RestartPolicy(condition=99)  # type: ignore[arg-type]
     assert convert.from_proto(message, containers.RestartPolicy) == containers.RestartPolicy()
+
+
+def test_a_required_field_that_is_absent_is_named() -> None:
+    with pytest.raises(InvalidArgument, match="Mount.type is missing"):
+        convert.from_proto(common_pb2.Mount(target="/x"), Mount)
