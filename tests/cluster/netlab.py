@@ -9,7 +9,13 @@ import uuid
 from collections.abc import Callable
 
 from deploy.lab.switch import Switch
+from tests.harness.commands import run
 from tests.harness.daemon import Daemon
+
+PORT = 2377
+"""Where managers listen."""
+Three = tuple[Daemon, Daemon, Daemon]
+"""A manager and two workers."""
 
 
 class Net:
@@ -26,6 +32,15 @@ class Net:
         self.daemons.append(made)
         self._switch.plug(len(self.daemons), made.name)
         return made.start()
+
+    def cluster(self) -> Three:
+        """A manager and two workers."""
+        manager, one, two = (self.daemon(name) for name in ("manager", "one", "two"))
+        run(manager, "cluster", "init")
+        token = run(manager, "cluster", "join-token", "-q", "worker")
+        for worker in (one, two):
+            run(worker, "cluster", "join", "--token", token, f"10.99.0.1:{PORT}")
+        return manager, one, two
 
     def cut(self, daemon: Daemon) -> None:
         """Its packets go nowhere, without a word to either end."""
@@ -45,20 +60,6 @@ class Net:
             stack.callback(self._switch.remove)
             for daemon in self.daemons:
                 stack.callback(daemon.close)
-
-
-def run(daemon: Daemon, *arguments: str) -> str:
-    """The command's output; AssertionError with what it said when it failed."""
-    done = daemon.argosy(*arguments)
-    assert done.returncode == 0, done.stderr.decode()
-    return done.stdout.decode().strip()
-
-
-def fails(daemon: Daemon, *arguments: str) -> str:
-    """What a command that must fail said."""
-    done = daemon.argosy(*arguments)
-    assert done.returncode != 0, done.stdout.decode()
-    return done.stderr.decode()
 
 
 def states(daemon: Daemon) -> dict[str, str]:

@@ -68,13 +68,6 @@ class Api:
 
 
 @pytest.fixture
-async def lot(tmp_path: Path) -> AsyncIterator[Lot]:
-    made = Lot(tmp_path)
-    yield made
-    await made.close()
-
-
-@pytest.fixture
 async def pair(lot: Lot, tmp_path: Path) -> AsyncIterator[tuple[Api, Api]]:
     """A manager and a worker, made through the API."""
     manager, worker = await Api(tmp_path, "m").start(lot), await Api(tmp_path, "w").start(lot)

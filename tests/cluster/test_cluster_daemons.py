@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from contextlib import closing
 
 import grpc
 import pytest
-from tests.cluster.netlab import Net, eventually, fails, run, states
+from tests.cluster.netlab import PORT, Net, Three, eventually, states
+from tests.harness.commands import fails, run
 from tests.harness.daemon import Daemon
 
 from argosy.v1 import cluster_pb2, cluster_pb2_grpc, nodes_pb2, nodes_pb2_grpc
-
-PORT = 2377
 
 NOTICED = 6.0
 """Seconds in which a lost node must be noticed. It takes 2 to 3, which test_liveness holds; machines under tests
@@ -21,21 +19,9 @@ are sometimes busy with others."""
 
 
 @pytest.fixture
-def net() -> Iterator[Net]:
-    made = Net()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def three(net: Net) -> tuple[Daemon, Daemon, Daemon]:
+def three(net: Net) -> Three:
     """A manager and two workers."""
-    manager, one, two = (net.daemon(name) for name in ("manager", "one", "two"))
-    run(manager, "cluster", "init")
-    token = run(manager, "cluster", "join-token", "-q", "worker")
-    for worker in (one, two):
-        run(worker, "cluster", "join", "--token", token, f"10.99.0.1:{PORT}")
-    return manager, one, two
+    return net.cluster()
 
 
 class Watcher:

@@ -6,7 +6,6 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -60,13 +59,6 @@ class Probe:
     async def close(self) -> None: ...
 
     async def left(self) -> None: ...
-
-
-@pytest.fixture
-async def lot(tmp_path: Path) -> AsyncIterator[Lot]:
-    made = Lot(tmp_path)
-    yield made
-    await made.close()
 
 
 @pytest.fixture

@@ -85,13 +85,6 @@ class Worker:
 
 
 @pytest.fixture
-async def lot(tmp_path: Path) -> AsyncIterator[Lot]:
-    made = Lot(tmp_path)
-    yield made
-    await made.close()
-
-
-@pytest.fixture
 async def manager(lot: Lot) -> Cluster:
     return await lot.manager(parts=[part()])
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from tests.cluster.inprocess import Lot, addr, credentials, free_port, nodes, outcome, state, token, until
@@ -16,13 +14,6 @@ from argosy.errors import ArgosyError, Conflict, InvalidArgument, PermissionDeni
 from argosy_cluster.identity import ca
 from argosy_cluster.identity.tokens import parse
 from argosy_cluster.model import NodeRole, NodeState, PeerIdentity
-
-
-@pytest.fixture
-async def lot(tmp_path: Path) -> AsyncIterator[Lot]:
-    made = Lot(tmp_path)
-    yield made
-    await made.close()
 
 
 async def refused(lot: Lot, remote: str, text: str) -> ArgosyError:

@@ -4,37 +4,25 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import closing
 
 import grpc
 import pytest
-from tests.cluster.netlab import Net, eventually, fails, run
+from tests.cluster.netlab import Net, Three, eventually
+from tests.harness.commands import fails, run
 from tests.harness.daemon import Daemon
 
 from argosy.v1 import services_pb2, services_pb2_grpc
 
-PORT = 2377
 SLEEP = ("--stop-grace-period", "1s", "busybox", "sleep", "10000")
 
 
 @pytest.fixture
-def net() -> Iterator[Net]:
-    made = Net()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def three(net: Net) -> tuple[Daemon, Daemon, Daemon]:
+def three(net: Net) -> Three:
     """A manager and two workers; the manager alone has the image."""
-    manager, one, two = (net.daemon(name) for name in ("manager", "one", "two"))
-    run(manager, "cluster", "init")
-    token = run(manager, "cluster", "join-token", "-q", "worker")
-    for worker in (one, two):
-        run(worker, "cluster", "join", "--token", token, f"10.99.0.1:{PORT}")
-    manager.import_busybox()
-    return manager, one, two
+    daemons = net.cluster()
+    daemons[0].import_busybox()
+    return daemons
 
 
 class Seer:

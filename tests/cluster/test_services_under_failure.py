@@ -6,13 +6,12 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from tests.cluster.netlab import Net, eventually, run, states
+from tests.cluster.netlab import PORT, Net, Three, eventually, states
+from tests.harness.commands import run
 from tests.harness.daemon import Daemon
 
 LOOP = ("sh", "-c", "trap exit TERM; while :; do sleep 0.1; done")
 """Ends at once when asked to; `sleep` alone as process 1 would not."""
-
-Three = tuple[Daemon, Daemon, Daemon]
 
 
 @pytest.fixture(scope="module")
@@ -20,13 +19,9 @@ def cluster() -> Iterator[tuple[Net, Three]]:
     """A manager with an image that no registry has, and two workers."""
     net = Net()
     try:
-        manager, one, two = (net.daemon(name) for name in ("manager", "one", "two"))
-        run(manager, "cluster", "init")
-        token = run(manager, "cluster", "join-token", "-q", "worker")
-        for worker in (one, two):
-            run(worker, "cluster", "join", "--token", token, "10.99.0.1:2377")
-        manager.import_busybox("app")
-        yield net, (manager, one, two)
+        daemons = net.cluster()
+        daemons[0].import_busybox("app")
+        yield net, daemons
     finally:
         net.close()
 
@@ -125,5 +120,5 @@ def test_a_removed_node_stops_its_tasks(three: Three) -> None:
     eventually(lambda: not containers(two), 15)
     eventually(lambda: sorted(set(running(manager, "web").values())) == ["manager", "one"])
     token = run(manager, "cluster", "join-token", "-q", "worker")
-    run(two, "cluster", "join", "--token", token, "10.99.0.1:2377")
+    run(two, "cluster", "join", "--token", token, f"10.99.0.1:{PORT}")
     assert states(manager)["two"] == "ready"

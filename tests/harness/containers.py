@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -67,6 +68,16 @@ class Client:
 
     async def remove(self, id: str) -> None:
         await self.stub.Remove(pb.RemoveContainerRequest(container=id, force=True, volumes=True))
+
+
+@contextlib.asynccontextmanager
+async def connected(address: str) -> AsyncIterator[Client]:
+    """A channel of its own; what was made through it stays."""
+    client = Client(address)
+    try:
+        yield client
+    finally:
+        await client.channel.close()
 
 
 async def collect(call: Any) -> tuple[bytes, bytes, int]:

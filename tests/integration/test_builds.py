@@ -13,36 +13,19 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
 import pytest
 from tests.harness.daemon import Daemon, python_path
+from tests.harness.fixtures import a_daemon, no_files_of_builds
 from tests.harness.registry import Registry, make_layout
 
 from argosy.errors import ArgosyError
 from argosy.status import from_rpc_error
 from argosy.v1 import builds_pb2, builds_pb2_grpc
 
-
-def assert_nothing_left(daemon: Daemon) -> None:
-    """What was run with --rm or cancelled is cleaned up a moment after its client has its answer."""
-    deadline = time.monotonic() + 15
-    while left := daemon.leftovers():
-        assert time.monotonic() < deadline, left
-
-
-@pytest.fixture(scope="module")
-def daemon() -> Iterator[Daemon]:
-    made = Daemon(label="build").start()
-    try:
-        made.import_busybox()
-        yield made
-        assert_nothing_left(made)
-        assert list((made.data_dir / "build" / "tmp").iterdir()) == []
-    finally:
-        made.close()
+daemon = a_daemon("build", at_end=no_files_of_builds)
 
 
 @pytest.fixture
@@ -69,7 +52,7 @@ def fails(daemon: Daemon, context: Path, dockerfile: str, *options: str) -> str:
     assert result.returncode == 1, result
     lines = [line for line in result.stderr.decode().splitlines() if line.startswith("argosy: ")]
     assert len(lines) == 1, result.stderr
-    assert_nothing_left(daemon)
+    assert daemon.left() == {}
     return lines[0]
 
 
@@ -339,7 +322,7 @@ def test_a_client_that_goes_away_ends_its_build(daemon: Daemon, context: Path) -
         assert time.monotonic() < deadline
     client.kill()
     client.wait()
-    assert_nothing_left(daemon)
+    assert daemon.left() == {}
 
 
 def test_prune(daemon: Daemon, context: Path) -> None:
@@ -540,7 +523,7 @@ def test_kill_at_many_points(context: Path) -> None:
             assert not [key for key in snapshots(daemon) if key.startswith("build-")]
         daemon.argosy("build", "-t", "x", "--network", "none", str(context), check=True)
         assert cat(daemon, "x", "cat", "/w/3") == "1\n2\n"
-        assert_nothing_left(daemon)
+        assert daemon.left() == {}
         daemon.argosy("rmi", "-f", "x", check=True)
         daemon.argosy("image", "prune", "-f", check=True)
         daemon.argosy("builder", "prune", "-af", check=True)

@@ -2,115 +2,25 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import io
 import json
 import os
-import pty
-import select
 import signal
-import struct
 import subprocess
 import sys
 import tarfile
 import termios
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from tests.harness.daemon import Daemon, python_path
+from tests.harness.commands import CLI, Terminal
+from tests.harness.fixtures import a_daemon
 
 TIMEOUT = 30.0
 
-
-@pytest.fixture(scope="module")
-def daemon() -> Iterator[Daemon]:
-    made = Daemon(label="cli")
-    try:
-        made.start()
-        made.import_busybox()
-        yield made
-    finally:
-        made.close()
-
-
-@pytest.fixture
-def cli(daemon: Daemon) -> Iterator[CLI]:
-    found = CLI(daemon)
-    yield found
-    found.clean()
-
-
-class CLI:
-    """Runs commands; removes the containers that a test left."""
-
-    def __init__(self, daemon: Daemon) -> None:
-        self.daemon = daemon
-        self.environment = {**os.environ, "PYTHONPATH": python_path(), "ARGOSY_HOST": daemon.address}
-
-    def __call__(self, *line: str, stdin: bytes = b"") -> tuple[int, str, str]:
-        done = self.daemon.argosy(*line, stdin=stdin)
-        return done.returncode, done.stdout.decode(), done.stderr.decode()
-
-    def ok(self, *line: str, stdin: bytes = b"") -> str:
-        code, out, err = self(*line, stdin=stdin)
-        assert code == 0, err
-        return out
-
-    def start(self, *line: str, **options: Any) -> subprocess.Popen[bytes]:
-        return subprocess.Popen([sys.executable, "-m", "argosy", *line], env=self.environment, **options)
-
-    def clean(self) -> None:
-        ids = self.ok("ps", "-aq").split()
-        if ids:
-            self("rm", "-f", *ids)
-
-
-class Terminal:
-    """A command on a terminal of its own."""
-
-    def __init__(self, cli: CLI, *line: str, rows: int = 24, columns: int = 80) -> None:
-        self.pid, self.fd = pty.fork()
-        if self.pid == 0:
-            os.execve(sys.executable, [sys.executable, "-m", "argosy", *line], cli.environment)
-        self.resize(rows, columns)
-        self.seen = b""
-
-    def resize(self, rows: int, columns: int) -> None:
-        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-
-    def type(self, data: bytes) -> None:
-        os.write(self.fd, data)
-
-    def expect(self, wanted: bytes) -> bytes:
-        """Reads until `wanted` was seen; returns and forgets everything up to it."""
-        deadline = time.monotonic() + TIMEOUT
-        while wanted not in self.seen:
-            ready, _, _ = select.select([self.fd], [], [], max(0, deadline - time.monotonic()))
-            try:
-                data = os.read(self.fd, 65536) if ready else b""
-            except OSError:
-                data = b""
-            if not data:
-                raise AssertionError(f"{wanted!r} never came, but {self.seen!r}")
-            self.seen += data
-        before, _, self.seen = self.seen.partition(wanted)
-        return before + wanted
-
-    def code(self) -> int:
-        """Reads to the end; the exit code."""
-        while True:
-            try:
-                if not os.read(self.fd, 65536):
-                    break
-            except OSError:
-                break
-        _, status = os.waitpid(self.pid, 0)
-        os.close(self.fd)
-        return os.waitstatus_to_exitcode(status)
+daemon = a_daemon("cli")
 
 
 def test_run_gives_output_and_code(cli: CLI) -> None:
@@ -153,7 +63,7 @@ def test_closed_streams_are_not_mistaken_for_others(cli: CLI) -> None:
         (f"{line} echo x 2>&-", b"x\n"),
         (f"{line} echo x >&- </dev/null", b""),
     ):
-        done = subprocess.run(["sh", "-c", script], env=cli.environment, capture_output=True, timeout=TIMEOUT)
+        done = subprocess.run(["sh", "-c", script], env=cli.daemon.environment, capture_output=True, timeout=TIMEOUT)
         assert (done.returncode, done.stdout) == (0, out)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.harness.daemon import Daemon
+from tests.harness.fixtures import serving
 from tests.harness.trees import describe
 
 Copy = Callable[..., tuple[int, str]]
@@ -26,17 +27,13 @@ exec sleep 1000
 
 @pytest.fixture(scope="module")
 def daemon() -> Iterator[Daemon]:
-    made = Daemon(label="cp")
-    try:
-        made.start()
-        made.import_busybox()
+    with serving(label="cp") as made:
         line = ["run", "-d", "--name", "box", "--network", "none", "busybox", "sh", "-c", MADE]
         made.argosy(*line, check=True)
         script = "while [ ! -h /target/to-made ]; do sleep 0.05; done"
         made.argosy("exec", "box", "sh", "-c", script, check=True)
         yield made
-    finally:
-        made.close()
+        made.argosy("rm", "-f", "box", check=True)
 
 
 @pytest.fixture

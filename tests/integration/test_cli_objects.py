@@ -8,45 +8,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.harness.daemon import Daemon, python_path
+from tests.harness.commands import CLI
+from tests.harness.daemon import python_path
+from tests.harness.fixtures import a_daemon
 
 TIMEOUT = 60.0
 
-
-@pytest.fixture(scope="module")
-def daemon() -> Iterator[Daemon]:
-    made = Daemon(label="clio")
-    try:
-        made.start()
-        made.import_busybox()
-        yield made
-    finally:
-        made.close()
-
-
-@pytest.fixture
-def cli(daemon: Daemon) -> CLI:
-    return CLI(daemon)
-
-
-class CLI:
-    """Runs commands."""
-
-    def __init__(self, daemon: Daemon) -> None:
-        self.daemon = daemon
-
-    def __call__(self, *line: str, stdin: bytes = b"") -> tuple[int, str, str]:
-        done = self.daemon.argosy(*line, stdin=stdin)
-        return done.returncode, done.stdout.decode(), done.stderr.decode()
-
-    def ok(self, *line: str, stdin: bytes = b"") -> str:
-        code, out, err = self(*line, stdin=stdin)
-        assert code == 0, err
-        return out
+daemon = a_daemon("clio")
 
 
 def test_a_network_with_a_service_on_it(cli: CLI) -> None:
@@ -154,9 +125,8 @@ def test_the_daemon_itself(cli: CLI) -> None:
 
 
 def test_events_until_interrupted(cli: CLI) -> None:
-    environment = {**os.environ, "PYTHONPATH": python_path(), "ARGOSY_HOST": cli.daemon.address}
     line = [sys.executable, "-m", "argosy", "events", "--format", "{{.Type}} {{.Action}}", "--since", "0s"]
-    with subprocess.Popen(line, env=environment, stdout=subprocess.PIPE) as command:
+    with subprocess.Popen(line, env=cli.daemon.environment, stdout=subprocess.PIPE) as command:
         assert command.stdout is not None
         deadline = time.monotonic() + TIMEOUT
         os.set_blocking(command.stdout.fileno(), False)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import io
 import tarfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -14,33 +13,12 @@ import pytest
 from grpc import StatusCode, aio
 from tests.harness.containers import Client, collect, until
 from tests.harness.daemon import Daemon
+from tests.harness.fixtures import RUNTIMES, a_daemon
 
 from argosy.v1 import common_pb2
 from argosy.v1 import containers_pb2 as pb
 
-
-@pytest.fixture(scope="module", params=["crun", "runc"])
-def daemon(request: pytest.FixtureRequest) -> Iterator[Daemon]:
-    made = Daemon(f"--runtime={request.param}", label="containers")
-    try:
-        made.start()
-        made.import_busybox()
-        yield made
-        assert made.left() == {}
-    finally:
-        made.close()
-
-
-@pytest.fixture
-async def client(daemon: Daemon) -> AsyncIterator[Client]:
-    made = Client(daemon.address)
-    try:
-        yield made
-    finally:
-        for id in made.made:
-            with contextlib.suppress(aio.AioRpcError):
-                await made.remove(id)
-        await made.channel.close()
+daemon = a_daemon("containers", runtimes=RUNTIMES)
 
 
 async def test_output_streams_and_exit_code(client: Client) -> None:

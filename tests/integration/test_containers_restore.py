@@ -5,38 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from grpc import StatusCode, aio
-from tests.harness.containers import Client, until
+from tests.harness.containers import Client, connected, until
 from tests.harness.daemon import Daemon
+from tests.harness.fixtures import a_daemon
 
 from argosy.v1 import common_pb2
 from argosy.v1 import containers_pb2 as pb
 
-
-@pytest.fixture(scope="module")
-def daemon() -> Iterator[Daemon]:
-    made = Daemon(label="restore")
-    try:
-        made.start()
-        made.import_busybox()
-        yield made
-        assert made.left() == {}
-    finally:
-        made.close()
-
-
-@contextlib.asynccontextmanager
-async def connected(daemon: Daemon) -> AsyncIterator[Client]:
-    client = Client(daemon.address)
-    try:
-        yield client
-    finally:
-        await client.channel.close()
+daemon = a_daemon("restore")
 
 
 async def state(client: Client, id: str) -> Any:
@@ -45,7 +27,7 @@ async def state(client: Client, id: str) -> Any:
 
 async def test_what_runs_goes_on_and_what_ends_is_known(daemon: Daemon) -> None:
     always = pb.RestartPolicy(condition=pb.RestartPolicy.CONDITION_ALWAYS)
-    async with connected(daemon) as client:
+    async with connected(daemon.address) as client:
         ticking = await client.started("sh", "-c", "i=0; while true; do echo $i; i=$((i+1)); usleep 5000; done")
         ending = await client.started("sh", "-c", "while ! test -e /tmp/end; do usleep 5000; done; exit 7")
         going = await client.started("sh", "-c", "while ! test -e /tmp/end; do usleep 5000; done", auto_remove=True)
@@ -62,7 +44,7 @@ async def test_what_runs_goes_on_and_what_ends_is_known(daemon: Daemon) -> None:
         while any(os.path.exists(f"/proc/{other}/root/tmp") for other in pids):
             await asyncio.sleep(0.02)
     daemon.start()
-    async with connected(daemon) as client:
+    async with connected(daemon.address) as client:
         assert (await state(client, ticking)).pid == pid
         ended = await state(client, ending)
         assert (ended.state, ended.exit_code) == (pb.CONTAINER_STATE_EXITED, 7)
@@ -88,7 +70,7 @@ async def test_what_runs_goes_on_and_what_ends_is_known(daemon: Daemon) -> None:
 
 
 async def test_what_was_frozen_for_a_moment_is_thawed(daemon: Daemon) -> None:
-    async with connected(daemon) as client:
+    async with connected(daemon.address) as client:
         id = await client.started("sleep", "100")
     daemon.kill()
     v1 = Path("/sys/fs/cgroup/freezer") / daemon.cgroup_parent[1:] / id / "freezer.state"
@@ -98,14 +80,14 @@ async def test_what_was_frozen_for_a_moment_is_thawed(daemon: Daemon) -> None:
     else:
         v2.write_text("1")
     daemon.start()
-    async with connected(daemon) as client:
+    async with connected(daemon.address) as client:
         assert (await state(client, id)).state == pb.CONTAINER_STATE_RUNNING
         assert (await client.exec(id, "true"))[2] == 0
         await client.remove(id)
 
 
 async def test_a_root_that_was_mounted_for_a_reader_is_not_left(daemon: Daemon) -> None:
-    async with connected(daemon) as client:
+    async with connected(daemon.address) as client:
         # While it runs, mounts outlive the daemon everywhere.
         running = await client.started("sleep", "100")
         still = await client.create("true")
@@ -116,20 +98,20 @@ async def test_a_root_that_was_mounted_for_a_reader_is_not_left(daemon: Daemon) 
     assert daemon.process is not None
     mounts = Path(f"/proc/{daemon.process.pid}/mountinfo").read_text().splitlines()
     assert len([line for line in mounts if f"{daemon.data_dir}/snapshots/" in line]) == 1
-    async with connected(daemon) as client:
+    async with connected(daemon.address) as client:
         for id in (running, still):
             await client.remove(id)
 
 
 async def test_attach_and_exec_after_a_restart(daemon: Daemon) -> None:
-    async with connected(daemon) as client:
+    async with connected(daemon.address) as client:
         id = await client.started("sh", "-c", "while read x; do echo got $x; done", open_stdin=True)
         exec_stream = client.stub.Exec(_endless_exec(id))
         async for message in exec_stream:
             if message.stdout:
                 break
     daemon.restart()
-    async with connected(daemon) as client:
+    async with connected(daemon.address) as client:
 
         async def requests() -> AsyncIterator[pb.AttachRequest]:
             yield pb.AttachRequest(start=pb.AttachStart(container=id, stdin=True))
@@ -157,7 +139,7 @@ async def _endless_exec(id: str) -> AsyncIterator[pb.ExecRequest]:
 async def test_health_is_remembered_and_watched_on(daemon: Daemon) -> None:
     check = common_pb2.HealthCheck(test=["CMD", "test", "-e", "/tmp/ok"], retries=1)
     check.interval.FromMilliseconds(100)
-    async with connected(daemon) as client:
+    async with connected(daemon.address) as client:
         id = await client.started("sh", "-c", "touch /tmp/ok; sleep 100", health_check=check)
 
         async def status(client: Client, wanted: str) -> bool:
@@ -165,7 +147,7 @@ async def test_health_is_remembered_and_watched_on(daemon: Daemon) -> None:
 
         await until(lambda: status(client, "healthy"))
     daemon.restart()
-    async with connected(daemon) as client:
+    async with connected(daemon.address) as client:
         assert await status(client, "healthy")
         await client.exec(id, "rm", "/tmp/ok")
         await until(lambda: status(client, "unhealthy"))
@@ -174,7 +156,7 @@ async def test_health_is_remembered_and_watched_on(daemon: Daemon) -> None:
 
 async def test_a_stop_by_the_user_outlives_the_daemon(daemon: Daemon) -> None:
     unless = pb.RestartPolicy(condition=pb.RestartPolicy.CONDITION_UNLESS_STOPPED)
-    async with connected(daemon) as client:
+    async with connected(daemon.address) as client:
         stopped = await client.started("sleep", "100", restart_policy=unless)
         running = await client.started("sleep", "100", restart_policy=unless)
         await client.stub.Kill(pb.KillContainerRequest(container=stopped))
@@ -183,7 +165,7 @@ async def test_a_stop_by_the_user_outlives_the_daemon(daemon: Daemon) -> None:
     daemon.kill()
     os.kill(monitor, 9)
     daemon.start()
-    async with connected(daemon) as client:
+    async with connected(daemon.address) as client:
 
         async def back() -> bool:
             return bool((await state(client, running)).state == pb.CONTAINER_STATE_RUNNING)
@@ -196,7 +178,7 @@ async def test_a_stop_by_the_user_outlives_the_daemon(daemon: Daemon) -> None:
 
 
 async def test_a_container_keeps_its_runtime_whatever_the_daemon_chooses(daemon: Daemon) -> None:
-    async with connected(daemon) as client:
+    async with connected(daemon.address) as client:
         named = await client.started("sleep", "100", runtime="runc")
         own = await client.started("sleep", "100")
         with pytest.raises(aio.AioRpcError) as caught:
@@ -205,7 +187,7 @@ async def test_a_container_keeps_its_runtime_whatever_the_daemon_chooses(daemon:
     daemon.kill()
     daemon.arguments = ("--runtime=runc",)
     daemon.start()
-    async with connected(daemon) as client:
+    async with connected(daemon.address) as client:
         for id in (named, own):
             assert (await client.exec(id, "echo", "hi"))[0] == b"hi\n"
         daemon.arguments = ()
@@ -216,7 +198,7 @@ async def test_a_container_keeps_its_runtime_whatever_the_daemon_chooses(daemon:
 
 
 async def test_a_monitor_that_is_killed_takes_its_container_along(daemon: Daemon) -> None:
-    async with connected(daemon) as client:
+    async with connected(daemon.address) as client:
         id = await client.started("sleep", "100")
         os.kill(int((daemon.run_dir / "containers" / id / "conmon.pid").read_text()), 9)
         assert await asyncio.wait_for(client.wait(id), 10) == 137
@@ -227,7 +209,7 @@ async def test_a_monitor_that_is_killed_takes_its_container_along(daemon: Daemon
 
 async def test_after_a_boot_policies_are_applied_and_the_rest_has_ended(daemon: Daemon) -> None:
     unless = pb.RestartPolicy(condition=pb.RestartPolicy.CONDITION_UNLESS_STOPPED)
-    async with connected(daemon) as client:
+    async with connected(daemon.address) as client:
         kept = await client.started("sleep", "100", restart_policy=unless, network_mode="")
         plain = await client.started("sleep", "100", network_mode="")
         passing = await client.started("sleep", "100", auto_remove=True)
@@ -240,7 +222,7 @@ async def test_after_a_boot_policies_are_applied_and_the_rest_has_ended(daemon: 
             await asyncio.sleep(0.02)
     daemon.lose_run_dir()
     daemon.start()
-    async with connected(daemon) as client:
+    async with connected(daemon.address) as client:
 
         async def back() -> bool:
             return bool((await state(client, kept)).state == pb.CONTAINER_STATE_RUNNING)
@@ -277,7 +259,7 @@ async def settled(daemon: Daemon) -> dict[str, list[str]]:
 @pytest.mark.parametrize("what", ["create and start", "run to the end", "remove"])
 async def test_killed_at_any_moment_it_leaks_nothing(daemon: Daemon, what: str) -> None:
     for moment in MOMENTS:
-        async with connected(daemon) as client:
+        async with connected(daemon.address) as client:
             if what == "remove":
                 id = await client.started("sleep", "100", network_mode="")
                 task = asyncio.ensure_future(_ignore(client.remove(id)))
@@ -290,7 +272,7 @@ async def test_killed_at_any_moment_it_leaks_nothing(daemon: Daemon, what: str) 
             daemon.kill()
             await task
         daemon.start()
-        async with connected(daemon) as client:
+        async with connected(daemon.address) as client:
             listed = (await client.stub.List(pb.ListContainersRequest(all=True))).containers
             if what != "run to the end":
                 running = [c for c in listed if c.status.state == pb.CONTAINER_STATE_RUNNING]

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 from deploy.lab.switch import Switch
+from tests.harness.commands import fails, run
 from tests.harness.daemon import Daemon
 
 
@@ -47,20 +48,6 @@ def containers(daemon: Daemon) -> Iterator[Daemon]:
     if ids := daemon.argosy("ps", "-aq").stdout.decode().split():
         daemon.argosy("rm", "-f", "-v", *ids, check=True)
     daemon.argosy("network", "prune", "-f", check=True)
-
-
-def run(daemon: Daemon, *arguments: str) -> str:
-    """The command's output; AssertionError with what it said when it failed."""
-    done = daemon.argosy(*arguments)
-    assert done.returncode == 0, done.stderr.decode()
-    return done.stdout.decode().strip()
-
-
-def fails(daemon: Daemon, *arguments: str) -> str:
-    """What a command that must fail said."""
-    done = daemon.argosy(*arguments)
-    assert done.returncode != 0, done.stdout.decode()
-    return done.stderr.decode()
 
 
 SERVE = ("sh", "-c", "mkdir /www; echo {} >/www/index.html; exec httpd -f -p 80 -h /www")

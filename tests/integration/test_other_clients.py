@@ -6,28 +6,17 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
-import pytest
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from tests.harness.daemon import REPOSITORY, Daemon
+from tests.harness.fixtures import a_daemon
 
-
-@pytest.fixture(scope="module")
-def daemon() -> Iterator[Daemon]:
-    made = Daemon(label="clients")
-    try:
-        made.start()
-        made.import_busybox()
-        yield made
-        assert made.left() == {}
-    finally:
-        made.close()
+daemon = a_daemon("clients")
 
 
 def test_node_with_nothing_but_the_protos(daemon: Daemon, tmp_path: Path) -> None:

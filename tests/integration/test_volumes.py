@@ -6,13 +6,13 @@ import io
 import json
 import os
 import tarfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
 import pytest
 from tests.harness.daemon import Daemon, busybox_tar
+from tests.harness.fixtures import serving
 
 from argosy.v1 import volumes_pb2 as pb
 from argosy.v1 import volumes_pb2_grpc
@@ -42,29 +42,17 @@ def image_with_data() -> bytes:
     return out.getvalue()
 
 
-def assert_nothing_left(daemon: Daemon) -> None:
-    """A container that was run with --rm goes a moment after its client has its answer."""
-    deadline = time.monotonic() + 15
-    while left := daemon.leftovers():
-        assert time.monotonic() < deadline, left
-
-
 @pytest.fixture(scope="module")
 def daemon() -> Iterator[Daemon]:
-    made = Daemon(label="volumes").start()
-    try:
+    with serving(label="volumes") as made:
         made.argosy("import", "-c", "VOLUME /data", "-", "withdata", stdin=image_with_data(), check=True)
-        made.import_busybox()
         yield made
-        assert_nothing_left(made)
-    finally:
-        made.close()
 
 
 def run(daemon: Daemon, *arguments: str, code: int = 0) -> str:
     result = daemon.argosy("run", "--rm", "--network", "none", *arguments)
     assert result.returncode == code, result.stderr.decode()
-    assert_nothing_left(daemon)
+    assert daemon.left() == {}
     return (result.stdout + result.stderr if code else result.stdout).decode()
 
 

@@ -5,20 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from tests.harness import fixtures
 from tests.harness.daemon import Daemon
 
-
-@pytest.fixture(scope="module")
-def daemon() -> Iterator[Daemon]:
-    made = Daemon(label="attack")
-    try:
-        made.start()
-        made.import_busybox()
-        yield made
-        remove_containers(made)
-        assert made.left() == {}
-    finally:
-        made.close()
+client = fixtures.client
+daemon = fixtures.a_daemon("attack")
 
 
 @pytest.fixture(autouse=True)

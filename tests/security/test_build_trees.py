@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from tests.harness.attack import make_deep
 from tests.harness.daemon import Daemon, busybox_tar
+from tests.harness.fixtures import a_daemon, no_files_of_builds
 from tests.harness.tars import END, file, long
 
 from argosyd.trees.root import Root
@@ -23,17 +24,7 @@ HALF = "/".join(["d"] * 1000)
 """What one call can name; three of them are deeper than any path."""
 DIG = f"mkdir -p /1/{HALF} /2/{HALF} /3/{HALF} && echo end > /3/{HALF}/file && mv /3/d /2/{HALF}/ && mv /2/d /1/{HALF}/"
 
-
-@pytest.fixture(scope="module")
-def daemon() -> Iterator[Daemon]:
-    made = Daemon(label="deep").start()
-    try:
-        made.import_busybox()
-        yield made
-        assert made.left() == {}
-        assert list((made.data_dir / "build" / "tmp").iterdir()) == []
-    finally:
-        made.close()
+daemon = a_daemon("deep", at_end=no_files_of_builds)
 
 
 @pytest.fixture

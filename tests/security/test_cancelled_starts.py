@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from grpc import aio
-from tests.cluster.netlab import Net, run
+from tests.cluster.netlab import Net
 from tests.harness.builds import build
+from tests.harness.commands import run
 from tests.harness.containers import Client, until
 from tests.harness.daemon import Daemon
+from tests.harness.fixtures import a_daemon
 
 from argosy.v1 import common_pb2
 from argosy.v1 import containers_pb2 as pb
@@ -22,23 +24,7 @@ from argosy.v1 import containers_pb2 as pb
 MOMENTS = [n / 1000 for n in range(0, 64, 2)]
 """Seconds: before, during and after each step of making and starting a container."""
 
-
-@pytest.fixture(scope="module")
-def daemon() -> Iterator[Daemon]:
-    made = Daemon(label="cut")
-    try:
-        made.start()
-        made.import_busybox()
-        yield made
-    finally:
-        made.close()
-
-
-@pytest.fixture
-async def client(daemon: Daemon) -> AsyncIterator[Client]:
-    made = Client(daemon.address)
-    yield made
-    await made.channel.close()
+daemon = a_daemon("cut")
 
 
 def at_work(daemon: Daemon) -> list[str]:

@@ -5,14 +5,13 @@ Each part names the source it is held against. Where argosy differs, the differe
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.harness.containers import Client
-from tests.harness.daemon import Daemon
+from tests.harness.fixtures import RUNTIMES, a_daemon
 
 from argosy.errors import InvalidArgument
 from argosyd.containers.model import ContainerSpec
@@ -189,27 +188,7 @@ def test_ids_that_others_take_for_negative_are_refused(user: str) -> None:
     assert users.resolve("2147483647", passwd, "").uid == 2147483647
 
 
-@pytest.fixture(scope="module", params=["crun", "runc"])
-def daemon(request: pytest.FixtureRequest) -> Iterator[Daemon]:
-    made = Daemon(f"--runtime={request.param}", label="defaults")
-    try:
-        made.start()
-        made.import_busybox()
-        yield made
-        assert made.left() == {}
-    finally:
-        made.close()
-
-
-@pytest.fixture
-async def client(daemon: Daemon) -> AsyncIterator[Client]:
-    made = Client(daemon.address)
-    try:
-        yield made
-        for id in made.made:
-            await made.remove(id)
-    finally:
-        await made.channel.close()
+daemon = a_daemon("defaults", runtimes=RUNTIMES)
 
 
 async def test_nothing_below_the_cgroup_tree_can_be_made(client: Client) -> None:

@@ -7,13 +7,13 @@ import io
 import json
 import subprocess
 import tarfile
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.harness.daemon import Daemon
+from tests.harness.fixtures import a_daemon, no_defects
 
 from argosy.errors import ArgosyError, DataLoss, InvalidArgument
 from argosyd.codec import dumps, loads
@@ -247,17 +247,7 @@ def config_bytes(**config: Any) -> bytes:
     return json.dumps(whole).encode()
 
 
-@pytest.fixture(scope="module")
-def daemon() -> Iterator[Daemon]:
-    made = Daemon(label="configs")
-    try:
-        made.start()
-        made.import_busybox()
-        yield made
-        assert made.left() == {}
-        assert b"defect in" not in made.log.read_bytes()
-    finally:
-        made.close()
+daemon = a_daemon("configs", at_end=no_defects)
 
 
 def refused(result: subprocess.CompletedProcess[bytes]) -> str:

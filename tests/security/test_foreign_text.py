@@ -13,12 +13,12 @@ import os
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 from tests.harness.daemon import Daemon, python_path
+from tests.harness.fixtures import a_daemon
 
 DEADLINE = 60.0
 """Seconds: a thousand times what an answer takes."""
@@ -26,15 +26,7 @@ FROM = "FROM scratch\n"
 DOUBLING = "".join(f"ENV A{n + 1}=$A{n}$A{n}\n" for n in range(34))
 WORDS = "".join(f"COPY {'a ' * 20_000}/x\n" for _ in range(20))
 
-
-@pytest.fixture(scope="module")
-def daemon() -> Iterator[Daemon]:
-    made = Daemon(label="text").start()
-    try:
-        made.import_busybox()
-        yield made
-    finally:
-        made.close()
+daemon = a_daemon("text")
 
 
 def run_beside(daemon: Daemon, *arguments: str, stdin: bytes) -> tuple[int, str]:

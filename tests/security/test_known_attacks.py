@@ -10,25 +10,16 @@ import io
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.harness.attack import swapping
 from tests.harness.daemon import Daemon, busybox_tar
+from tests.harness.fixtures import RUNTIMES, a_daemon
 
 TRIES = 12
 
-
-@pytest.fixture(scope="module", params=["crun", "runc"])
-def daemon(request: pytest.FixtureRequest) -> Iterator[Daemon]:
-    made = Daemon(f"--runtime={request.param}", label="known")
-    try:
-        made.start()
-        made.import_busybox()
-        yield made
-    finally:
-        made.close()
+daemon = a_daemon("known", runtimes=RUNTIMES)
 
 
 def image_with(daemon: Daemon, name: str, *members: tarfile.TarInfo, changes: tuple[str, ...] = ()) -> None:

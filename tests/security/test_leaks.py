@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -17,6 +17,7 @@ import pytest
 from grpc import aio
 from tests.harness.containers import Client
 from tests.harness.daemon import REPOSITORY, Daemon
+from tests.harness.fixtures import a_daemon
 
 from argosy.v1 import builds_pb2, images_pb2, images_pb2_grpc, system_pb2, system_pb2_grpc
 from argosy.v1 import containers_pb2 as pb
@@ -25,15 +26,7 @@ PORT = 5077
 WARM = 24 << 10
 """KiB that the first of a kind may add: aiohttp alone takes 15 MiB."""
 
-
-@pytest.fixture(scope="module")
-def daemon() -> Iterator[Daemon]:
-    daemon = Daemon(label="leaks").start()
-    try:
-        daemon.import_busybox()
-        yield daemon
-    finally:
-        daemon.close()
+daemon = a_daemon("leaks")
 
 
 @pytest.fixture(scope="module")
@@ -48,15 +41,6 @@ def registry(daemon: Daemon) -> Iterator[str]:
     yield f"127.0.0.1:{PORT}"
     process.kill()
     process.wait()
-
-
-@pytest.fixture
-async def client(daemon: Daemon) -> AsyncIterator[Client]:
-    client = Client(daemon.address)
-    yield client
-    for id in client.made:
-        await client.remove(id)
-    await client.channel.close()
 
 
 def memory(daemon: Daemon) -> int:

@@ -6,12 +6,13 @@ import asyncio
 import os
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tests.harness.containers import Client
 from tests.harness.daemon import Daemon
+from tests.harness.fixtures import a_daemon
 
 from argosy.v1 import common_pb2
 from argosy.v1 import containers_pb2 as pb
@@ -19,24 +20,7 @@ from argosy.v1 import containers_pb2 as pb
 ENTRY = 8192 + 64
 """The longest entry that a monitor writes."""
 
-
-@pytest.fixture(scope="module")
-def daemon() -> Iterator[Daemon]:
-    daemon = Daemon(label="logs").start()
-    try:
-        daemon.import_busybox()
-        yield daemon
-    finally:
-        daemon.close()
-
-
-@pytest.fixture
-async def client(daemon: Daemon) -> AsyncIterator[Client]:
-    client = Client(daemon.address)
-    yield client
-    for id in client.made:
-        await client.remove(id)
-    await client.channel.close()
+daemon = a_daemon("logs")
 
 
 def files(daemon: Daemon, id: str) -> dict[int, int]:

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from grpc import aio
 from tests.harness.builds import build
 from tests.harness.containers import Client
 from tests.harness.daemon import Daemon
+from tests.harness.fixtures import a_daemon
 
 from argosyd.snapshots.overlay import OverlaySnapshotter
 from argosyd.state.database import Database
@@ -23,17 +23,7 @@ from argosyd.volumes.store import VolumeStore
 
 NOBODY = "f" * 64
 
-
-@pytest.fixture(scope="module")
-def daemon() -> Iterator[Daemon]:
-    made = Daemon(label="owned")
-    try:
-        made.start()
-        made.import_busybox()
-        yield made
-        assert made.left() == {}
-    finally:
-        made.close()
+daemon = a_daemon("owned")
 
 
 def rows(daemon: Daemon, query: str) -> list[tuple[object, ...]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.harness.daemon import Daemon
+from tests.harness.fixtures import RUNTIMES, a_daemon
 
 from argosy.cli.options import UsageError
 from argosy.cli.parse.mounts import read_mount
@@ -74,16 +75,7 @@ def test_what_contradicts_itself_is_refused(text: str) -> None:
         read_mount(text)
 
 
-@pytest.fixture(scope="module", params=["crun", "runc"])
-def daemon(request: pytest.FixtureRequest) -> Iterator[Daemon]:
-    made = Daemon(f"--runtime={request.param}", label="binds")
-    try:
-        made.start()
-        made.import_busybox()
-        yield made
-        assert made.left() == {}
-    finally:
-        made.close()
+daemon = a_daemon("binds", runtimes=RUNTIMES)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ from grpc import StatusCode, aio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.harness.containers import Client
-from tests.harness.daemon import Daemon
+from tests.harness.fixtures import a_daemon, no_defects
 
 from argosy.errors import ArgosyError, InvalidArgument
 from argosy.v1 import common_pb2, networks_pb2, networks_pb2_grpc, volumes_pb2, volumes_pb2_grpc
@@ -137,28 +136,7 @@ def test_any_wish_is_taken_or_refused(fields: dict[str, Any]) -> None:
     assert len(said) < 1000
 
 
-@pytest.fixture(scope="module")
-def daemon() -> Iterator[Daemon]:
-    made = Daemon(label="values")
-    try:
-        made.start()
-        made.import_busybox()
-        yield made
-        assert made.left() == {}
-        assert b"defect in" not in made.log.read_bytes()
-    finally:
-        made.close()
-
-
-@pytest.fixture
-async def client(daemon: Daemon) -> AsyncIterator[Client]:
-    made = Client(daemon.address)
-    try:
-        yield made
-        for id in made.made:
-            await made.remove(id)
-    finally:
-        await made.channel.close()
+daemon = a_daemon("values", at_end=no_defects)
 
 
 async def refused(call: Any, says: str) -> None:

@@ -14,21 +14,12 @@ from typing import Any
 
 import pytest
 from tests.harness.daemon import Daemon, python_path
+from tests.harness.fixtures import RUNTIMES, a_daemon
 
 PATIENCE = 30.0
 OWN_FILES = ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf")
 
-
-@pytest.fixture(scope="module", params=["crun", "runc"])
-def daemon(request: pytest.FixtureRequest) -> Iterator[Daemon]:
-    made = Daemon(f"--runtime={request.param}", label="run")
-    try:
-        made.start()
-        made.import_busybox()
-        yield made
-        assert made.left() == {}
-    finally:
-        made.close()
+daemon = a_daemon("run", runtimes=RUNTIMES)
 
 
 @contextlib.contextmanager

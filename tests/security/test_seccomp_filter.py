@@ -10,7 +10,6 @@ import errno
 import json
 import platform
 import struct
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from hypothesis import strategies as st
 from tests.harness.bpf import ALLOW, ERRNO, X86, X86_64, decide
 from tests.harness.containers import Client
 from tests.harness.daemon import Daemon
+from tests.harness.fixtures import RUNTIMES, a_daemon
 
 from argosy.errors import InvalidArgument
 from argosyd.containers.spec import seccomp_profile
@@ -181,16 +181,7 @@ def test_text_that_is_no_profile(text: str) -> None:
     assert caught.value.reason == "INVALID_SECCOMP"
 
 
-@pytest.fixture(scope="module", params=["crun", "runc"])
-def daemon(request: pytest.FixtureRequest) -> Iterator[Daemon]:
-    made = Daemon(f"--runtime={request.param}", label="seccomp")
-    try:
-        made.start()
-        made.import_busybox()
-        yield made
-        assert made.left() == {}
-    finally:
-        made.close()
+daemon = a_daemon("seccomp", runtimes=RUNTIMES)
 
 
 def program_of_32_bits() -> bytes:
@@ -216,17 +207,6 @@ def test_a_program_of_32_bits_has_no_such_socket_either(daemon: Daemon, tmp_path
     # Without the filter it has one, or the kernel has no such sockets at all; it ran in either case.
     free = daemon.argosy("run", "--rm", "--security-opt", "seccomp=unconfined", *asked)
     assert free.returncode not in (errno.ENOSYS, 125, 126, 127)
-
-
-@pytest.fixture
-async def client(daemon: Daemon) -> AsyncIterator[Client]:
-    made = Client(daemon.address)
-    try:
-        yield made
-        for id in made.made:
-            await made.remove(id)
-    finally:
-        await made.channel.close()
 
 
 async def test_a_privileged_container_has_the_filter_it_asks_for(client: Client) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 
 import pytest
 from grpc import StatusCode, aio
 from tests.harness.containers import Client
-from tests.harness.daemon import Daemon
+from tests.harness.fixtures import a_daemon
 
 from argosy.errors import InvalidArgument
 from argosyd.containers.spec import security
@@ -102,27 +101,7 @@ def test_what_the_kernel_tells_of_profiles() -> None:
     assert apparmor.confinement("") == "unconfined"
 
 
-@pytest.fixture(scope="module")
-def daemon() -> Iterator[Daemon]:
-    made = Daemon(label="options")
-    try:
-        made.start()
-        made.import_busybox()
-        yield made
-        assert made.left() == {}
-    finally:
-        made.close()
-
-
-@pytest.fixture
-async def client(daemon: Daemon) -> AsyncIterator[Client]:
-    made = Client(daemon.address)
-    try:
-        yield made
-        for id in made.made:
-            await made.remove(id)
-    finally:
-        await made.channel.close()
+daemon = a_daemon("options")
 
 
 @pytest.mark.skipif(apparmor.is_usable(), reason="this host has AppArmor, which would apply it or not know it")

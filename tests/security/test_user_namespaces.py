@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import io
 import os
 import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import AsyncIterator, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ import pytest
 from grpc import StatusCode, aio
 from tests.harness.containers import Client
 from tests.harness.daemon import Daemon
+from tests.harness.fixtures import RUNTIMES, a_daemon
 
 from argosy.v1 import common_pb2
 from argosy.v1 import containers_pb2 as pb
@@ -27,29 +26,11 @@ from argosyd.userns.subids import POOL
 OVERFLOW = 65534
 
 
-@pytest.fixture(scope="module", params=["crun", "runc"])
-def daemon(request: pytest.FixtureRequest) -> Iterator[Daemon]:
-    made = Daemon(f"--runtime={request.param}", label="userns")
-    try:
-        made.start()
-        made.import_busybox()
-        yield made
-        assert made.left() == {}
-        assert list((made.run_dir / "userns").iterdir()) == []
-    finally:
-        made.close()
+def no_stages(daemon: Daemon) -> None:
+    assert list((daemon.run_dir / "userns").iterdir()) == []
 
 
-@pytest.fixture
-async def client(daemon: Daemon) -> AsyncIterator[Client]:
-    made = Client(daemon.address)
-    try:
-        yield made
-    finally:
-        for id in made.made:
-            with contextlib.suppress(aio.AioRpcError):
-                await made.remove(id)
-        await made.channel.close()
+daemon = a_daemon("userns", runtimes=RUNTIMES, at_end=no_stages)
 
 
 def volume(name: str, target: str) -> common_pb2.Mount:
@@ -309,16 +290,7 @@ async def test_copying_reaches_no_more_than_the_container(client: Client, daemon
 # -- the whole daemon -------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def remapped() -> Iterator[Daemon]:
-    made = Daemon("--userns-remap=default", label="remap")
-    try:
-        made.start()
-        made.import_busybox()
-        yield made
-        assert made.left() == {}
-    finally:
-        made.close()
+remapped = a_daemon("remap", "--userns-remap=default")
 
 
 def test_a_remapped_daemon_maps_unless_told_otherwise(remapped: Daemon) -> None:
