@@ -159,21 +159,24 @@ class Execs:
         stdio = Stdio(tty=request.tty, stdin=request.stdin)
         making = self._s.conmon_of(cell).prepare_exec(cell.id, id, bundle, stdio)
         socket = AttachSocket(bundle)
+        monitor: PidFd | None = None
         try:
             await making.listen()
+            # Now, while it waits for leave to go on: once the process has run, the monitor may be gone at any moment.
+            monitor = PidFd(making.monitor_pid)
             socket.connect()
-            inside.give_streams(read_pid(bundle / "conmon.pid"), process, cell.definition.id_map)
-            made = await making.run()
-            monitor = PidFd(made.monitor_pid)
-        except (ProcessGone, ConnectionError, FileNotFoundError):
+            inside.give_streams(monitor.pid, process, cell.definition.id_map)
+            pid = await making.run()
+        except BaseException as error:
             socket.close()
-            raise RuntimeFailed("conmon ended before it reported") from None
-        except BaseException:
-            socket.close()
+            if monitor is not None:
+                monitor.close()
+            if isinstance(error, ProcessGone | ConnectionError | FileNotFoundError):
+                raise RuntimeFailed("conmon ended before it reported") from None
             raise
         finally:
             making.close()
-        return Exec(cell, id, bundle, made.pid, monitor, socket)
+        return Exec(cell, id, bundle, pid, monitor, socket)
 
     async def _abandon(self, cell: Cell, bundle: Path) -> None:
         """It could not be started, or its client went away meanwhile: nothing of it stays.

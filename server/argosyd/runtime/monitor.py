@@ -196,11 +196,15 @@ class MonitoredExec:
         if await self._attach.line() is None:
             raise RuntimeFailed(last_error(self._printed))
 
-    async def run(self) -> Monitored:
-        """Lets the process run. RuntimeFailed."""
+    @property
+    def monitor_pid(self) -> int:
+        """The monitor's, once it listens."""
+        return read_pid(self._bundle / "conmon.pid")
+
+    async def run(self) -> int:
+        """Lets the process run; its pid. RuntimeFailed. Both it and the monitor may have ended already."""
         os.write(self._start_writer, b"2")
-        pid = _pid_of(await self._sync.line(), self._printed)
-        return Monitored(pid, read_pid(self._bundle / "conmon.pid"))
+        return _pid_of(await self._sync.line(), self._printed)
 
     def close(self) -> None:
         """Frees the pipes; the monitor goes on."""
