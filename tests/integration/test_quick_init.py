@@ -8,14 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from tests.harness.daemon import Daemon
+from tests.harness.machine import Machine
 
 MANY = 40
 
 
 @pytest.fixture(scope="module")
 def daemon() -> Iterator[Daemon]:
-    made = Daemon(label="init")
-    made.wrapper = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "catatonit", "--")
+    made = Machine(label="init")
     try:
         made.start()
         made.import_busybox()
@@ -23,8 +23,6 @@ def daemon() -> Iterator[Daemon]:
         made.argosy("rm", "-f", "host", check=True)
         assert made.left() == {}
     finally:
-        # The init and all below it end with the one that made the namespace.
-        made.kill()
         made.close()
 
 
