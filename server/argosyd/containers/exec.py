@@ -9,7 +9,7 @@ import os
 import secrets
 import shutil
 import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from argosyd.containers import failure, inside
 from argosyd.containers.attach import TerminalSize
 from argosyd.containers.cell import Cell, Exit, Run
 from argosyd.containers.control import not_running
+from argosyd.containers.copy import looking
 from argosyd.containers.model import ContainerState
 from argosyd.containers.rooms import Shared
 from argosyd.containers.spec import capabilities, security, users
@@ -36,6 +37,12 @@ from argosyd.trees.root import Root
 
 _TELLING = 5.0
 """Seconds for a runtime that starts an exec which nobody wants any more to tell its process."""
+
+
+def _look_up(root: Path, name: str, group_add: Sequence[str]) -> users.User:
+    with Root.at(root) as tree:
+        passwd, group = tree.read_text("/etc/passwd"), tree.read_text("/etc/group")
+    return users.resolve(name, passwd, group, group_add)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +138,9 @@ class Execs:
         id = secrets.token_hex(32)
         bundle = s.layout.exec_bundle(cell.id, id)
         root = Path(f"/proc/{run.process.pid}/root")
-        process = self._process(run, cell, request, root)
+        # Its files may be for a file system of the container's own to say.
+        user = await looking.run(_look_up, root, request.user, cell.definition.spec.group_add) if request.user else None
+        process = self._process(run, cell, request, user)
         bundle.mkdir(parents=True, mode=0o700)  # own: in the container's bundle
         (bundle / "process.json").write_text(json.dumps(process))  # own: in the container's bundle
         words = " ".join(request.command)
@@ -143,8 +152,14 @@ class Execs:
             await to_the_end(self._abandon(cell, bundle))
             if not cell.running:
                 raise not_running(cell) from None
-            raise failure.explain(
-                str(error), id=cell.id, command=request.command[0], cwd=process["cwd"], env=process["env"], root=root
+            raise await looking.run(
+                failure.explain,
+                str(error),
+                id=cell.id,
+                command=request.command[0],
+                cwd=process["cwd"],
+                env=process["env"],
+                root=root,
             ) from None
         except BaseException:
             await to_the_end(self._abandon(cell, bundle))
@@ -195,17 +210,14 @@ class Execs:
                 os.kill(pid, signal.SIGKILL)
         shutil.rmtree(bundle, ignore_errors=True)  # own: in the container's bundle
 
-    def _process(self, run: Run, cell: Cell, request: ExecRequest, root: Path) -> dict[str, Any]:
+    def _process(self, run: Run, cell: Cell, request: ExecRequest, user: users.User | None) -> dict[str, Any]:
         """The container's own process with what the exec changes."""
         config = json.loads((run.bundle / "config.json").read_text())  # own: in the container's bundle
         process: dict[str, Any] = config["process"]
         env = merge_environment(process["env"], request.env)
         if request.tty and not any(e.startswith("TERM=") for e in env):
             env.append("TERM=xterm")
-        if request.user:
-            with Root.at(root) as tree:
-                passwd, group = tree.read_text("/etc/passwd"), tree.read_text("/etc/group")
-            user = users.resolve(request.user, passwd, group, cell.definition.spec.group_add)
+        if user is not None:
             if cell.definition.id_map is not None:
                 check_user(user.uid, (user.gid, *user.additional_gids), cell.definition.id_map)
             process["user"] = {"uid": user.uid, "gid": user.gid, "additionalGids": list(user.additional_gids)}

@@ -14,6 +14,7 @@ from argosy.errors import Conflict, InvalidArgument, Unavailable
 from argosy.numbers import whole
 from argosyd.containers import failure, inside, targets
 from argosyd.containers.cell import Cell, Run
+from argosyd.containers.copy import looking
 from argosyd.containers.inside import Inside
 from argosyd.containers.logs.keeper import open_log, write_plan
 from argosyd.containers.logs.options import parse as parse_log_options
@@ -239,8 +240,8 @@ class Launcher:
         except RuntimeFailed as error:
             process = config["process"]
             command = cell.definition.args[0]
-            raise failure.explain(
-                str(error), id=cell.id, command=command, cwd=process["cwd"], env=process["env"], root=root,
+            raise await looking.run(
+                failure.explain, str(error), id=cell.id, command=command, cwd=process["cwd"], env=process["env"], root=root,
                 mounts=cell.definition.mounts,
             ) from None  # fmt: skip
         return run

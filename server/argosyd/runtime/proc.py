@@ -13,8 +13,14 @@ _LOOK = 0.05
 
 
 def cmdline(pid: int) -> list[str]:
-    """The arguments of a process; empty when it is gone or a zombie."""
+    """The arguments of a process of ours; empty when it is gone, a zombie, or in a PID namespace of its own.
+
+    They lie in its memory, which a container's process may have on a file system that never answers (FUSE): who reads
+    it would wait for ever.
+    """
     try:
+        if os.readlink(f"/proc/{pid}/ns/pid") != os.readlink("/proc/self/ns/pid"):
+            return []
         raw = Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return []
