@@ -25,6 +25,9 @@ def remove(path: Path | str) -> None:
     does: EBUSY when something is mounted in it, which is then left as it is, EPERM for what chattr(1) made immutable.
     """
     above, name = os.path.split(os.fspath(path))
+    if ".." in above.split("/") or name in ("", ".", ".."):
+        # A name out of a damaged record has become part of the path: what it leads to is somebody else's.
+        raise OSError(errno.EINVAL, "not a path of the engine's own", os.fspath(path))
     try:
         directory = os.open(above or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)  # own: see above
     except FileNotFoundError:

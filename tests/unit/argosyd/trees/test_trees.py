@@ -78,6 +78,17 @@ def test_removal_does_not_follow_links(tmp_path: Path) -> None:
     remove(tmp_path / "absent" / "too")
 
 
+@pytest.mark.parametrize("path", ["t/../kept", "../kept", "t/..", "t/.", "t/"])
+def test_a_path_that_climbs_is_not_removed(tmp_path: Path, path: str) -> None:
+    (tmp_path / "in" / "t").mkdir(parents=True)
+    (tmp_path / "kept").mkdir()
+    with pytest.raises(OSError) as caught:
+        remove(f"{tmp_path}/in/{path}")
+    assert caught.value.errno == errno.EINVAL
+    assert (tmp_path / "kept").is_dir()
+    assert (tmp_path / "in" / "t").is_dir()
+
+
 def test_paths_stay_in_the_root(tmp_path: Path, root: Root) -> None:
     (tmp_path / "secret").write_text("host")
     base = tmp_path / "root"
