@@ -14,12 +14,13 @@ import pytest
 from tests.harness.attack import immutable, make_deep, swapping
 
 from argosy.errors import AlreadyExists, Conflict, NotFound, ResourceExhausted
+from argosyd.host.linux import acting_as
 from argosyd.snapshots.model import Change, ChangeKind, Snapshotter
 from argosyd.snapshots.overlay import OverlaySnapshotter
 from argosyd.state.database import Database
 from argosyd.trees.remove import remove
 from argosyd.userns.ids import IdMap, IdRange
-from argosyd.userns.kernel import Namespaces, acting_as
+from argosyd.userns.kernel import Namespaces
 
 FACTORIES = {"overlay": OverlaySnapshotter}
 

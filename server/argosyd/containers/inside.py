@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from argosyd.containers.spec.userns import UserNamespace
+from argosyd.host import linux
 from argosyd.snapshots.model import Snapshotter
 from argosyd.userns.ids import IdMap, to_host
-from argosyd.userns.kernel import Namespaces, acting_as
+from argosyd.userns.kernel import Namespaces
 from argosyd.userns.service import UserNamespaces
 from argosyd.userns.stage import Stage
 from argosyd.volumes.model import MountType, ResolvedMount
@@ -67,7 +68,7 @@ async def enter(
 
 def as_root_of(id_map: IdMap | None) -> AbstractContextManager[None]:
     """What is made in a running or starting container's root meanwhile belongs to its root. Do not await inside."""
-    return nullcontext() if id_map is None else acting_as(id_map.root)
+    return nullcontext() if id_map is None else linux.acting_as(id_map.root)
 
 
 def give_streams(monitor: int, process: Mapping[str, Any], id_map: IdMap | None) -> None:  # own: procfs

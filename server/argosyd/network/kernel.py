@@ -7,14 +7,14 @@ so everything here runs on one thread, which always comes back to the host's nam
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import errno
+import fcntl
 import logging
 import os
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -25,15 +25,12 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from argosy.errors import Conflict, NotFound, Unavailable
 from argosyd.cancel import to_the_end
+from argosyd.host import linux
 from argosyd.network.nft import Nft
 
 T = TypeVar("T")
 log = logging.getLogger("argosyd.network")
 
-_CLONE_NEWNET = 0x40000000
-_MS_BIND = 4096
-_MNT_DETACH = 2
-_libc = ctypes.CDLL(None, use_errno=True)
 _HERE = "/proc/thread-self/ns/net"
 
 
@@ -51,10 +48,13 @@ class Interface:
     mtu: int = 0
 
 
-def _check(result: int, what: str) -> None:
-    if result != 0:
-        code = ctypes.get_errno()
-        raise Unavailable(f"{what}: {os.strerror(code)}", kind="network", reason=errno.errorcode.get(code, ""))
+@contextmanager
+def _doing(what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        why = errno.errorcode.get(error.errno or 0, "")
+        raise Unavailable(f"{what}: {error.strerror}", kind="network", reason=why) from None
 
 
 class Kernel:
@@ -174,7 +174,8 @@ class Kernel:
             with self.inside(pin):
                 _set_up(sysctls)
             return
-        _check(_libc.unshare(_CLONE_NEWNET), "cannot make a network namespace")
+        with _doing("cannot make a network namespace"):
+            linux.unshare(linux.CLONE_NEWNET)
         try:
             _keep(_HERE, pin)
             _set_up(sysctls)
@@ -182,7 +183,9 @@ class Kernel:
             self._go_home()
 
     def _go_home(self) -> None:
-        if _libc.setns(self._home, _CLONE_NEWNET) != 0:
+        try:
+            linux.setns(self._home, linux.CLONE_NEWNET)
+        except OSError:
             # A thread in a container's namespace must not touch "the host's" links.
             os.abort()
 
@@ -194,7 +197,8 @@ class Kernel:
         except FileNotFoundError:
             raise NotFound(f"no network namespace at {pin}", kind="namespace", id=pin.name) from None
         try:
-            _check(_libc.setns(descriptor, _CLONE_NEWNET), f"cannot enter the network namespace at {pin}")
+            with _doing(f"cannot enter the network namespace at {pin}"):
+                linux.setns(descriptor, linux.CLONE_NEWNET)
         finally:
             os.close(descriptor)
         try:
@@ -260,7 +264,8 @@ class Kernel:
 
     def drop_namespace(self, pin: Path) -> None:
         """Unpins a namespace: it ends with its last process. Nothing when there is none."""
-        _libc.umount2(os.fsencode(pin), _MNT_DETACH)
+        with suppress(OSError):
+            linux.unmount(str(pin), linux.MNT_DETACH)
         pin.unlink(missing_ok=True)
 
     def is_namespace(self, pin: Path) -> bool:
@@ -298,10 +303,8 @@ class Kernel:
 
 
 def _keep(namespace: str, pin: Path) -> None:
-    _check(
-        _libc.mount(namespace.encode(), os.fsencode(pin), None, ctypes.c_ulong(_MS_BIND), None),
-        f"cannot keep a network namespace at {pin}",
-    )
+    with _doing(f"cannot keep a network namespace at {pin}"):
+        linux.mount(namespace, str(pin), flags=linux.MS_BIND)
 
 
 def _set_up(sysctls: Mapping[str, str]) -> None:
@@ -326,6 +329,6 @@ def _write_sysctl(name: str, value: str) -> bool:
 def _loopback_up() -> None:
     # SIOCSIFFLAGS with IFF_UP (netdevice(7)): a netlink socket for this alone would cost more.
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as s:
-        request = bytearray(b"lo".ljust(16, b"\0") + (0x1 | 0x8 | 0x40).to_bytes(2, "little") + bytes(22))
-        buffer = (ctypes.c_char * len(request)).from_buffer(request)
-        _check(_libc.ioctl(s.fileno(), 0x8914, buffer), "cannot bring the loopback up")
+        request = b"lo".ljust(16, b"\0") + (0x1 | 0x8 | 0x40).to_bytes(2, "little") + bytes(22)
+        with _doing("cannot bring the loopback up"):
+            fcntl.ioctl(s.fileno(), 0x8914, request)

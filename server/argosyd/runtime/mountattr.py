@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import re
 from collections.abc import Mapping
 
-_MOUNT_SETATTR = 442
+from argosyd.host import linux
+
 _FIRST = {"crun": (1, 4), "runc": (1, 1)}
 """The first version of each runtime that knows the mount option "rro"."""
 
 
 def kernel_can() -> bool:
     """Whether this kernel has the call (5.12 and later)."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    # No kernel that knows the call takes a structure of no bytes, so that nothing is changed by asking.
-    libc.syscall(_MOUNT_SETATTR, -1, b"", 0, None, ctypes.c_size_t(0))
-    return ctypes.get_errno() == errno.EINVAL
+    try:
+        # No kernel that knows the call takes a structure of no bytes, so that nothing is changed by asking.
+        linux.mount_setattr(-1, b"")
+    except OSError as error:
+        return error.errno == errno.EINVAL
+    return True
 
 
 def runtime_can(name: str, version: str) -> bool:

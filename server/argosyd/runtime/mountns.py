@@ -9,17 +9,13 @@ mounted that anybody needs.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from argosyd.host import linux
 from argosyd.runtime.proc import living_monitors
-
-_CLONE_NEWNS = 0x00020000
-_MS_REC, _MS_SLAVE = 0x4000, 0x80000
-_MNT_DETACH = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +58,6 @@ def cgroup_mounts() -> CgroupMounts:
     return parse_cgroup_mounts(Path("/proc/self/mountinfo").read_text())
 
 
-def _check(result: int, what: str) -> None:
-    if result != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"{what}: {os.strerror(number)}")
-
-
 def enter(run_dir: Path, runtime: str = "") -> bool:
     """Enters the private namespace when this host needs one; tells whether it did.
 
@@ -75,7 +65,6 @@ def enter(run_dir: Path, runtime: str = "") -> bool:
     host that is not hybrid, or where crun is not to be used, is left as it is, unless a monitor of an earlier
     daemon still lives in such a namespace.
     """
-    libc = ctypes.CDLL(None, use_errno=True)
     here = os.getcwd()
     for pid in living_monitors(run_dir).values():
         try:
@@ -87,7 +76,8 @@ def enter(run_dir: Path, runtime: str = "") -> bool:
         except OSError:
             continue
         try:
-            _check(libc.setns(fd, _CLONE_NEWNS), f"join the mount namespace of monitor {pid}")
+            with linux.doing(f"join the mount namespace of monitor {pid}"):
+                linux.setns(fd, linux.CLONE_NEWNS)
         finally:
             os.close(fd)
         # setns puts us at the root of that namespace.
@@ -98,7 +88,10 @@ def enter(run_dir: Path, runtime: str = "") -> bool:
         return False
     if not Path(mounts.v2, "cgroup.controllers").read_text().strip():
         return False
-    _check(libc.unshare(_CLONE_NEWNS), "make a mount namespace")
-    _check(libc.mount(None, b"/", None, _MS_REC | _MS_SLAVE, None), "make mounts slaves of the host's")
-    _check(libc.umount2(mounts.v2.encode(), _MNT_DETACH), f"hide {mounts.v2}")
+    with linux.doing("make a mount namespace"):
+        linux.unshare(linux.CLONE_NEWNS)
+    with linux.doing("make mounts slaves of the host's"):
+        linux.mount("none", "/", flags=linux.MS_REC | linux.MS_SLAVE)
+    with linux.doing(f"hide {mounts.v2}"):
+        linux.unmount(mounts.v2, linux.MNT_DETACH)
     return True

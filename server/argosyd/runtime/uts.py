@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import threading
 
 from argosy.errors import Unavailable
-
-_CLONE_NEWUTS = 0x04000000
-_libc = ctypes.CDLL(None, use_errno=True)
+from argosyd.host import linux
 
 
 def set_domainname(pid: int, name: str) -> None:
     """Sets what domainname(1) tells in the UTS namespace of a process. Unavailable."""
-    problems: list[int] = []
+    problems: list[OSError] = []
     # A thread of its own, which ends there: no other work ever runs in that namespace.
-    thread = threading.Thread(target=_set, args=(f"/proc/{pid}/ns/uts", os.fsencode(name), problems))
+    thread = threading.Thread(target=_set, args=(f"/proc/{pid}/ns/uts", name, problems))
     thread.start()
     thread.join()
     if problems:
-        raise Unavailable(f"cannot set the domain name: {os.strerror(problems[0])}", kind="domainname", id=name)
+        raise Unavailable(f"cannot set the domain name: {problems[0].strerror}", kind="domainname", id=name)
 
 
-def _set(namespace: str, name: bytes, problems: list[int]) -> None:
+def _set(namespace: str, name: str, problems: list[OSError]) -> None:
     try:
         fd = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            linux.setns(fd, linux.CLONE_NEWUTS)
+            linux.setdomainname(name)
+        finally:
+            os.close(fd)
     except OSError as error:
-        problems.append(error.errno or 0)
-        return
-    try:
-        if _libc.setns(fd, _CLONE_NEWUTS) != 0 or _libc.setdomainname(name, len(name)) != 0:
-            problems.append(ctypes.get_errno())
-    finally:
-        os.close(fd)
+        problems.append(error)

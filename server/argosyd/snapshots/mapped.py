@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from argosy.errors import Unsupported
+from argosyd.host import linux
 from argosyd.snapshots import mounts
 from argosyd.userns.ids import MountMap
-from argosyd.userns.kernel import acting_as, bind_mapped
+from argosyd.userns.kernel import bind_mapped
 
 PLACE = "mapped"
 """The directory of a snapshot where all layers are bound meanwhile."""
@@ -31,7 +32,7 @@ def mount_overlay(root: Path, directory: Path, lower: Sequence[Path], mapping: M
             layers = [place / path.relative_to(root) for path in lower]
             here = place / directory.relative_to(root)
             # overlayfs works on its layers as who mounted it; root of the host does not exist in them.
-            with acting_as(mapping.root):
+            with linux.acting_as(mapping.root):
                 mounts.mount_overlay(directory / "merged", layers, here / "fs", here / "work")
         finally:
             mounts.unmount(place)
@@ -51,7 +52,7 @@ def probe(root: Path, directory: Path, mapping: MountMap) -> None:  # own: the e
         mount_overlay(root, directory, [directory / "lower"], mapping)
         try:
             # A kernel that cannot write through the mapping mounts read-only instead of refusing.
-            with acting_as(mapping.root):
+            with linux.acting_as(mapping.root):
                 (merged / "written").mkdir()
             right = (directory / "fs/written").stat().st_uid == 0 and merged.stat().st_uid == mapping.root[0]
         finally:

@@ -6,7 +6,6 @@ number of layers; on older kernels one option string of at most a page is all th
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import re
@@ -14,34 +13,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from argosy.errors import ArgosyError, ResourceExhausted, Unsupported
+from argosyd.host import linux
 
-_libc = ctypes.CDLL(None, use_errno=True)
-
-# <sys/mount.h>; the numbers of the new calls are the same on every architecture.
-_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REMOUNT, _MS_BIND, _MS_REC = 1, 2, 4, 8, 32, 4096, 16384
-_MNT_DETACH, _UMOUNT_NOFOLLOW = 2, 8
-_SYS_MOVE_MOUNT, _SYS_FSOPEN, _SYS_FSCONFIG, _SYS_FSMOUNT = 429, 430, 431, 432
-_FSCONFIG_SET_FLAG, _FSCONFIG_SET_STRING, _FSCONFIG_CMD_CREATE = 0, 1, 6
-_MOVE_MOUNT_F_EMPTY_PATH = 4
-_AT_FDCWD = -100
 _PAGE = 4096
+"""Bytes of options that mount(2) takes."""
 
 FIXED_OPTIONS = (("index", "off"), ("metacopy", "off"), ("redirect_dir", "off"))
 """With these an upper directory is a plain layer: nothing in it points elsewhere."""
 
 
-def _failed(what: str, code: int) -> ArgosyError:
-    message = f"{what}: {os.strerror(code)}"
+def _failed(what: str, error: OSError) -> ArgosyError:
+    message, code = f"{what}: {error.strerror}", error.errno or 0
     if code in (errno.ENOSPC, errno.ENOMEM, errno.EDQUOT):
         return ResourceExhausted(message, kind="mount")
     return Unsupported(message, kind="mount", reason=errno.errorcode.get(code, "MOUNT_FAILED"))
-
-
-def _call(number: int, *arguments: object) -> int:
-    result: int = _libc.syscall(number, *arguments)
-    if result < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    return result
 
 
 def mount_overlay(target: Path, lower: Sequence[Path], upper: Path | None = None, work: Path | None = None) -> None:
@@ -50,26 +35,26 @@ def mount_overlay(target: Path, lower: Sequence[Path], upper: Path | None = None
         _mount_overlay_new(target, lower, upper, work)
     except OSError as error:
         if error.errno not in (errno.ENOSYS, errno.EINVAL):
-            raise _failed(f"cannot mount an overlay on {target}", error.errno or 0) from None
+            raise _failed(f"cannot mount an overlay on {target}", error) from None
         _mount_overlay_old(target, lower, upper, work)
 
 
 def _mount_overlay_new(target: Path, lower: Sequence[Path], upper: Path | None, work: Path | None) -> None:
-    context = _call(_SYS_FSOPEN, b"overlay", 1)
+    context = linux.fsopen("overlay")
     try:
         options = [("lowerdir+", os.fspath(p)) for p in lower]
         if upper is not None and work is not None:
             options += [("upperdir", os.fspath(upper)), ("workdir", os.fspath(work))]
         for name, value in (*options, *FIXED_OPTIONS):
-            _call(_SYS_FSCONFIG, context, _FSCONFIG_SET_STRING, name.encode(), os.fsencode(value), 0)
+            linux.fsconfig(context, linux.FSCONFIG_SET_STRING, name, value)
         if upper is None:
-            _call(_SYS_FSCONFIG, context, _FSCONFIG_SET_FLAG, b"ro", None, 0)
-        _call(_SYS_FSCONFIG, context, _FSCONFIG_CMD_CREATE, None, None, 0)
-        mount = _call(_SYS_FSMOUNT, context, 1, 0)
+            linux.fsconfig(context, linux.FSCONFIG_SET_FLAG, "ro")
+        linux.fsconfig(context, linux.FSCONFIG_CMD_CREATE)
+        mount = linux.fsmount(context)
     finally:
         os.close(context)
     try:
-        _call(_SYS_MOVE_MOUNT, mount, b"", _AT_FDCWD, os.fsencode(target), _MOVE_MOUNT_F_EMPTY_PATH)
+        linux.move_mount(mount, linux.AT_FDCWD, str(target))
     finally:
         os.close(mount)
 
@@ -85,31 +70,38 @@ def _mount_overlay_old(target: Path, lower: Sequence[Path], upper: Path | None, 
             kind="mount",
             reason="TOO_MANY_LAYERS",
         )
-    flags = _MS_RDONLY if upper is None else 0
-    if _libc.mount(b"overlay", os.fsencode(target), b"overlay", ctypes.c_ulong(flags), os.fsencode(options)) != 0:
-        raise _failed(f"cannot mount an overlay on {target}", ctypes.get_errno())
+    try:
+        linux.mount("overlay", str(target), "overlay", linux.MS_RDONLY if upper is None else 0, options)
+    except OSError as error:
+        raise _failed(f"cannot mount an overlay on {target}", error) from None
 
 
 def mount_bind(source: Path, target: Path, *, read_only: bool = False) -> None:
     """Binds one tree at another place."""
-    for flags in [_MS_BIND | _MS_REC] + ([_MS_BIND | _MS_REMOUNT | _MS_RDONLY] if read_only else []):
-        if _libc.mount(os.fsencode(source), os.fsencode(target), None, ctypes.c_ulong(flags), None) != 0:
-            raise _failed(f"cannot bind {source} on {target}", ctypes.get_errno())
+    again = [linux.MS_BIND | linux.MS_REMOUNT | linux.MS_RDONLY] if read_only else []
+    for flags in [linux.MS_BIND | linux.MS_REC, *again]:
+        try:
+            linux.mount(str(source), str(target), flags=flags)
+        except OSError as error:
+            raise _failed(f"cannot bind {source} on {target}", error) from None
 
 
 def mount_memory(target: Path, size: int) -> None:
     """Memory as a file system that everybody may write to, of at most `size` bytes (tmpfs(5))."""
-    flags = ctypes.c_ulong(_MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
-    if _libc.mount(b"shm", os.fsencode(target), b"tmpfs", flags, f"mode=1777,size={size}".encode()) != 0:
-        raise _failed(f"cannot mount memory on {target}", ctypes.get_errno())
+    flags = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
+    try:
+        linux.mount("shm", str(target), "tmpfs", flags, f"mode=1777,size={size}")
+    except OSError as error:
+        raise _failed(f"cannot mount memory on {target}", error) from None
 
 
 def unmount(target: Path) -> None:
     """Takes a mount away, at once or as soon as nothing uses it; nothing when there is none."""
-    if _libc.umount2(os.fsencode(target), _MNT_DETACH | _UMOUNT_NOFOLLOW) != 0:
-        code = ctypes.get_errno()
-        if code not in (errno.EINVAL, errno.ENOENT):
-            raise _failed(f"cannot unmount {target}", code)
+    try:
+        linux.unmount(str(target), linux.MNT_DETACH | linux.UMOUNT_NOFOLLOW)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOENT):
+            raise _failed(f"cannot unmount {target}", error) from None
 
 
 def mounted_below(root: Path, mountinfo: Path = Path("/proc/self/mountinfo")) -> list[Path]:
@@ -127,5 +119,7 @@ def _unescape(text: bytes) -> bytes:
 
 def syncfs(descriptor: int) -> None:
     """Waits until the file system that `descriptor` lies on is on disk (syncfs(2))."""
-    if _libc.syncfs(descriptor) != 0:
-        raise _failed("cannot sync the file system", ctypes.get_errno())
+    try:
+        linux.syncfs(descriptor)
+    except OSError as error:
+        raise _failed("cannot sync the file system", error) from None

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import stat
 from enum import IntFlag
 
-_OPENAT2 = 437
-"""The same number on every architecture that Linux got after 2011."""
-_LIBC = ctypes.CDLL(None, use_errno=True)
+from argosyd.host import linux
+
 _RETRIES = 128
 
 PATH_MOST = 4096
@@ -33,10 +31,6 @@ EXACT = Resolve.BENEATH | Resolve.NO_SYMLINKS | Resolve.NO_MAGICLINKS
 """The very path: a link anywhere on it is ELOOP."""
 
 
-class _OpenHow(ctypes.Structure):
-    _fields_ = [("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64)]
-
-
 def openat2(directory: int, path: str, flags: int, resolve: Resolve, mode: int = 0) -> int:
     """A descriptor of `path` below `directory`. OSError as open(2); EINVAL for a NUL in the path.
 
@@ -45,15 +39,14 @@ def openat2(directory: int, path: str, flags: int, resolve: Resolve, mode: int =
     name = os.fsencode(path)
     if b"\0" in name:
         raise OSError(errno.EINVAL, "the path has a NUL in it", path)
-    how = _OpenHow(flags | os.O_CLOEXEC, mode, resolve)
     number = 0
     for _ in range(_RETRIES):
-        fd = int(_LIBC.syscall(_OPENAT2, directory, name, ctypes.byref(how), ctypes.sizeof(how)))
-        if fd >= 0:
-            return fd
-        number = ctypes.get_errno()
-        if number not in (errno.EAGAIN, errno.EINTR):
-            break
+        try:
+            return linux.openat2(directory, name, flags | os.O_CLOEXEC, mode, resolve)
+        except OSError as error:
+            number = error.errno or 0
+            if number not in (errno.EAGAIN, errno.EINTR):
+                break
     raise OSError(number, os.strerror(number), path)
 
 

@@ -6,7 +6,6 @@ holds them, and they are gone with it. So nothing has to be unmounted, and no ot
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import stat
@@ -14,20 +13,8 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from argosyd.host import linux
 from argosyd.trees.root import Root
-
-_LIBC = ctypes.CDLL(None, use_errno=True)
-# <sched.h>, <linux/mount.h>; the numbers of the newer calls are the same on every architecture.
-_CLONE_NEWNS = 0x00020000
-_MS_REC, _MS_PRIVATE, _MNT_DETACH = 0x4000, 0x40000, 2
-_SYS_OPEN_TREE, _SYS_MOVE_MOUNT, _SYS_MOUNT_SETATTR = 428, 429, 442
-_OPEN_TREE_CLONE, _AT_RECURSIVE, _AT_EMPTY_PATH, _AT_FDCWD = 1, 0x8000, 0x1000, -100
-_MOVE_FROM_FD, _MOVE_TO_FD = 0x04, 0x40
-_MOUNT_ATTR_RDONLY = 1
-
-
-class _MountAttr(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_uint64) for name in ("set", "clear", "propagation", "userns_fd")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,29 +26,23 @@ class ViewMount:
     read_only: bool = False
 
 
-def _check(result: int, what: str) -> int:
-    if result < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"{what}: {os.strerror(number)}")
-    return result
-
-
 def clone_mount(path: str, *, recursive: bool = True) -> int:
     """A mount of its own, attached nowhere, of what lies at a path (open_tree(2)). OSError."""
-    flags = _OPEN_TREE_CLONE | os.O_CLOEXEC | (_AT_RECURSIVE if recursive else 0)
-    return _check(_LIBC.syscall(_SYS_OPEN_TREE, _AT_FDCWD, os.fsencode(path), flags), f"cannot open {path}")
+    flags = linux.OPEN_TREE_CLONE | (linux.AT_RECURSIVE if recursive else 0)
+    with linux.doing(f"cannot open {path}"):
+        return linux.open_tree(linux.AT_FDCWD, path, flags)
 
 
 def clone_held(fd: int) -> int:
     """The same of what a descriptor holds, so that no path is looked up again."""
-    flags = _OPEN_TREE_CLONE | os.O_CLOEXEC | _AT_EMPTY_PATH
-    return _check(_LIBC.syscall(_SYS_OPEN_TREE, fd, b"", flags), "cannot open a held tree")
+    with linux.doing("cannot open a held tree"):
+        return linux.open_tree(fd, "", linux.OPEN_TREE_CLONE | linux.AT_EMPTY_PATH)
 
 
 def attach(mount: int, target: int) -> None:
     """Mounts what `clone_mount` gave on what `target` holds (move_mount(2)). OSError."""
-    flags = _MOVE_FROM_FD | _MOVE_TO_FD
-    _check(_LIBC.syscall(_SYS_MOVE_MOUNT, mount, b"", target, b"", flags), "cannot mount")
+    with linux.doing("cannot mount"):
+        linux.move_mount(mount, target, "")
 
 
 def pin(fd: int, place: str) -> None:
@@ -115,8 +96,10 @@ def open_view(root: str, mounts: Sequence[ViewMount], *, read_only: bool = False
 
 
 def _build(root: str, mounts: Sequence[ViewMount], read_only: bool) -> View:
-    _check(_LIBC.unshare(_CLONE_NEWNS), "cannot make a mount namespace")
-    _check(_LIBC.mount(None, b"/", None, ctypes.c_ulong(_MS_REC | _MS_PRIVATE), None), "cannot make mounts private")
+    with linux.doing("cannot make a mount namespace"):
+        linux.unshare(linux.CLONE_NEWNS)
+    with linux.doing("cannot make mounts private"):
+        linux.mount("none", "/", flags=linux.MS_REC | linux.MS_PRIVATE)
     namespace = os.open("/proc/thread-self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)  # own: procfs
     held: list[tuple[int, ViewMount]] = []
     top = -1
@@ -148,18 +131,17 @@ def _enter(top: int, root: str) -> None:
     finally:
         os.close(place)
     os.fchdir(top)
-    if _LIBC.syscall(_pivot_root_number(), b".", b".") == 0:
-        _check(_LIBC.umount2(b".", _MNT_DETACH), "cannot leave the old root")
-        os.chdir("/")  # own: the new root
-    elif ctypes.get_errno() == errno.EINVAL:
+    try:
+        linux.pivot_root(".", ".")
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise OSError(error.errno, f"cannot change the root: {error.strerror}") from None
         # A host that runs from its initial ramfs; the other mounts stay for as long as the view does.
         os.chroot(".")  # own: the new root
-    else:
-        _check(-1, "cannot change the root")
-
-
-def _pivot_root_number() -> int:
-    return 155 if os.uname().machine in ("x86_64", "amd64") else 41
+        return
+    with linux.doing("cannot leave the old root"):
+        linux.unmount(".", linux.MNT_DETACH)
+    os.chdir("/")  # own: the new root
 
 
 def _mount_in(tree: Root, fd: int, mount: ViewMount) -> None:
@@ -174,9 +156,6 @@ def _mount_in(tree: Root, fd: int, mount: ViewMount) -> None:
 
 
 def _set_read_only(fd: int, *, recursive: bool = False) -> None:
-    attributes = _MountAttr(set=_MOUNT_ATTR_RDONLY)
-    flags = _AT_EMPTY_PATH | (_AT_RECURSIVE if recursive else 0)
-    size = ctypes.sizeof(attributes)
-    _check(
-        _LIBC.syscall(_SYS_MOUNT_SETATTR, fd, b"", flags, ctypes.byref(attributes), size), "cannot make it read-only"
-    )
+    with linux.doing("cannot make it read-only"):
+        flags = linux.AT_RECURSIVE if recursive else 0
+        linux.mount_setattr(fd, linux.mount_attributes(linux.MOUNT_ATTR_RDONLY), flags)

@@ -1,4 +1,4 @@
-"""The kernel's side: making a user namespace, id-mapping a mount, working as somebody who lives in one.
+"""The kernel's side: making a user namespace and id-mapping a mount.
 
 mount_setattr(2) with MOUNT_ATTR_IDMAP (Linux 5.12) wants a mount that nobody sees yet: open_tree(2) makes one of a
 directory, move_mount(2) puts it in its place.
@@ -7,36 +7,19 @@ directory, move_mount(2) puts it in its place.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import os
 import select
-import struct
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 from argosy.errors import ArgosyError, Unavailable, Unsupported
+from argosyd.host import linux
 from argosyd.runtime.spawn import CLEAN_ENVIRONMENT
 from argosyd.userns.ids import IdMap, MountMap, kernel_text
 
-_libc = ctypes.CDLL(None, use_errno=True)
-
-# <sys/mount.h>; the numbers of these calls are the same on every architecture.
-_SYS_OPEN_TREE, _SYS_MOVE_MOUNT, _SYS_MOUNT_SETATTR = 428, 429, 442
-_OPEN_TREE_CLONE, _OPEN_TREE_CLOEXEC = 1, os.O_CLOEXEC
-_MOVE_MOUNT_F_EMPTY_PATH = 4
-_MOUNT_ATTR_IDMAP = 0x00100000
-_AT_FDCWD, _AT_EMPTY_PATH = -100, 0x1000
 _PATIENCE = 30.0
 """Seconds for two small programs to start."""
-
-
-def _call(number: int, *arguments: object) -> int:
-    result: int = _libc.syscall(number, *arguments)
-    if result < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    return result
 
 
 def bind_mapped(source: Path, target: Path, mapping: MountMap) -> None:
@@ -45,12 +28,10 @@ def bind_mapped(source: Path, target: Path, mapping: MountMap) -> None:
     Unsupported when the kernel or the file system cannot, with what is missing.
     """
     try:
-        tree = _call(_SYS_OPEN_TREE, _AT_FDCWD, os.fsencode(source), _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC)
+        tree = linux.open_tree(linux.AT_FDCWD, str(source), linux.OPEN_TREE_CLONE)
         try:
-            # struct mount_attr: what to set, what to clear, propagation, the user namespace.
-            attributes = struct.pack("QQQQ", _MOUNT_ATTR_IDMAP, 0, 0, mapping.fd)
-            _call(_SYS_MOUNT_SETATTR, tree, b"", _AT_EMPTY_PATH, attributes, len(attributes))
-            _call(_SYS_MOVE_MOUNT, tree, b"", _AT_FDCWD, os.fsencode(target), _MOVE_MOUNT_F_EMPTY_PATH)
+            linux.mount_setattr(tree, linux.mount_attributes(linux.MOUNT_ATTR_IDMAP, mapping.fd))
+            linux.move_mount(tree, linux.AT_FDCWD, str(target))
         finally:
             os.close(tree)
     except OSError as error:
@@ -67,40 +48,6 @@ def _unmappable(source: Path, code: int) -> ArgosyError:
     else:
         what = f"cannot id-map {source}: {os.strerror(code)}"
     return Unsupported(f"{what}: use --userns=host", kind="userns", id=str(source), reason="NO_ID_MAPPED_MOUNTS")
-
-
-class _Header(ctypes.Structure):
-    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
-
-
-class _Data(ctypes.Structure):
-    _fields_ = (("effective", ctypes.c_uint32), ("permitted", ctypes.c_uint32), ("inheritable", ctypes.c_uint32))
-
-
-_CAPABILITIES_3 = 0x20080522  # linux/capability.h: 64 capabilities, in two parts
-
-
-@contextlib.contextmanager
-def acting_as(owner: tuple[int, int]) -> Iterator[None]:
-    """What this thread makes belongs to these ids of the host, where root's own would have none (an id-mapped mount).
-
-    Its capabilities stay (setfsuid(2) takes some away; they are taken back). Do not await inside.
-    """
-    uid, gid = owner
-    held = (_Data * 2)()
-    header = _Header(_CAPABILITIES_3, 0)
-    if _libc.capget(ctypes.byref(header), held) != 0:
-        raise OSError(ctypes.get_errno(), "capget")
-    _libc.setfsgid(gid)
-    _libc.setfsuid(uid)
-    try:
-        header = _Header(_CAPABILITIES_3, 0)
-        if _libc.capset(ctypes.byref(header), held) != 0:
-            raise OSError(ctypes.get_errno(), "capset")
-        yield
-    finally:
-        _libc.setfsuid(os.geteuid())
-        _libc.setfsgid(os.getegid())
 
 
 class Namespaces:

@@ -13,7 +13,6 @@ from tests.harness.attack import make_deep
 
 from argosy.errors import Conflict, Unavailable
 from argosyd.runtime.cgroups import Cgroups
-from argosyd.runtime.inroot import make_dirs_in_root, read_text_in_root, stat_in_root
 from argosyd.runtime.mountns import CgroupMounts, parse_cgroup_mounts
 from argosyd.runtime.oci import last_error
 from argosyd.runtime.probe import choose_runtime
@@ -148,25 +147,6 @@ def test_the_last_error_of_a_runtime() -> None:
 @given(st.text(max_size=200))
 def test_any_runtime_output_gives_one_line(text: str) -> None:
     assert "\n" not in last_error(text)
-
-
-def test_links_cannot_lead_out_of_a_root(tmp_path: Path) -> None:
-    root = tmp_path / "root"
-    (root / "etc").mkdir(parents=True)
-    (root / "etc" / "passwd").write_text("inside")
-    (tmp_path / "secret").write_text("outside")
-    (root / "up").symlink_to("../../../../secret")
-    (root / "abs").symlink_to("/etc/passwd")
-    (root / "dir").symlink_to("/..")
-    os.mkfifo(root / "fifo")
-    assert read_text_in_root(root, "/up") == ""
-    assert read_text_in_root(root, "/abs") == "inside"
-    assert read_text_in_root(root, "/dir/etc/passwd") == "inside"
-    assert read_text_in_root(root, "/fifo") == ""
-    assert stat_in_root(root, "/dir/secret") is None
-    make_dirs_in_root(root, "/dir/made/deep")
-    assert (root / "made" / "deep").is_dir()
-    assert not (tmp_path / "made").exists()
 
 
 async def test_a_child_ends_with_its_code_and_output() -> None:

@@ -102,6 +102,11 @@ def test_paths_stay_in_the_root(tmp_path: Path, root: Root) -> None:
     fd = root.make_directories("in/c")
     os.close(fd)
     assert (base / "a" / "b" / "c").is_dir()
+    (base / "a" / "file").write_text("inside")
+    (base / "to-file").symlink_to("/a/file")
+    (base / "out").symlink_to("/..")
+    assert root.read_text("/to-file") == root.read_text("/out/a/file") == "inside"
+    assert root.stat("/out/secret") is None
     with pytest.raises(OSError) as caught:
         root.canonical("loop/x")
     assert caught.value.errno == errno.ELOOP

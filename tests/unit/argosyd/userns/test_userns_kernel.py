@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from argosy.errors import Unavailable, Unsupported
+from argosyd.host.linux import acting_as
 from argosyd.snapshots import mounts
 from argosyd.userns.ids import IdMap, IdRange
-from argosyd.userns.kernel import Namespaces, acting_as, bind_mapped
+from argosyd.userns.kernel import Namespaces, bind_mapped
 from argosyd.userns.stage import Stage
 
 MAP = IdMap((IdRange(0, 300_000, 1000), IdRange(1000, 500_000, 10)), (IdRange(0, 400_000, 1000),))
