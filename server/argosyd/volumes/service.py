@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import secrets
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from argosy.errors import AlreadyExists, ArgosyError, Conflict, InvalidArgument,
 from argosyd.cancel import to_the_end
 from argosyd.events import EventBus
 from argosyd.leftovers import Leftovers
+from argosyd.locks import Locks
 from argosyd.state.database import Database
 from argosyd.system import Pruned, PruneFilters, Usage
 from argosyd.units import Timestamp
@@ -52,7 +52,7 @@ class Volumes:
         self._store = VolumeStore(database)
         self._events = events
         self._clock = clock
-        self._locks: dict[str, tuple[asyncio.Lock, list[None]]] = {}
+        self._locks = Locks()
 
     async def start(self) -> None:
         """Finishes or undoes what a crash left half done. The record decides: what it does not know is deleted."""
@@ -88,19 +88,6 @@ class Volumes:
     async def close(self) -> None:
         """Mounts stay: containers that run on use them."""
 
-    @asynccontextmanager
-    async def _locked(self, name: str) -> AsyncIterator[None]:
-        """Holds one volume's lock; a lock that nobody waits for is forgotten."""
-        lock, users = self._locks.setdefault(name, (asyncio.Lock(), []))
-        users.append(None)
-        try:
-            async with lock:
-                yield
-        finally:
-            users.pop()
-            if not users:
-                del self._locks[name]
-
     # -- what `argosy volume` asks for --------------------------------------------------------------------------
 
     async def create(
@@ -128,7 +115,7 @@ class Volumes:
         name = name or secrets.token_hex(32)
         local.check_name(name)
         local.check_options(options)
-        async with self._locked(name):
+        async with self._locks.of(name):
             entry = self._store.get(name)
             if entry is not None and entry.state is State.REMOVING:
                 await self._clear_the_way(entry)
@@ -213,7 +200,7 @@ class Volumes:
 
     async def remove(self, name: str, *, force: bool = False) -> None:
         """Deletes a volume with its data. NotFound (unless `force`), Conflict (a container has it)."""
-        async with self._locked(name):
+        async with self._locks.of(name):
             if self._store.get(name) is None and force:
                 return
             entry = self._get(name)
@@ -249,7 +236,7 @@ class Volumes:
             name = entry.volume.name
             if not (all or entry.volume.anonymous) or not passes(entry):
                 continue
-            async with self._locked(name):
+            async with self._locks.of(name):
                 if entry.uses or self._store.get(name) is not entry:
                     continue
                 if entry.state is State.REMOVING:
@@ -311,7 +298,7 @@ class Volumes:
             )  # fmt: skip
             volume = entry.volume
             if volume.options:
-                async with self._locked(volume.name):
+                async with self._locks.of(volume.name):
                     await self._driver.mount(volume.name, volume.options)
             if not mount.no_copy:
                 to_fill.append((entry, mount.target))
@@ -330,7 +317,7 @@ class Volumes:
 
     async def _fill(self, entry: Entry, root: Path, target: str) -> None:
         """Copies the image's content; a copy that was cut off leaves the volume empty."""
-        async with self._locked(entry.volume.name):
+        async with self._locks.of(entry.volume.name):
             if not await looking.run(self._driver.empty, entry.volume.name):
                 return
             writing = threading.Lock()
@@ -356,7 +343,7 @@ class Volumes:
         """See `VolumeSource.mounted`."""
         for entry, target in self._store.of(container_id):
             volume = entry.volume
-            async with self._locked(volume.name):
+            async with self._locks.of(volume.name):
                 await self._driver.mount(volume.name, volume.options)
             self._events.publish("volume", "mount", volume.name, container=container_id, destination=target)
 
@@ -377,7 +364,7 @@ class Volumes:
         for entry in entries:
             name = entry.volume.name
             self._events.publish("volume", "unmount", name, container=container_id, driver=entry.volume.driver)
-            async with self._locked(name):
+            async with self._locks.of(name):
                 if entry.uses or self._store.get(name) is not entry:
                     continue
                 try:
