@@ -12,8 +12,8 @@ import pytest
 from tests.harness.daemon import Daemon, busybox_tar
 
 from argosy.errors import InvalidArgument
-from argosyd.containers import targets
 from argosyd.trees.root import Root
+from argosyd.volumes import targets
 
 LINKS = {
     "data": "/srv/none/here",

@@ -118,8 +118,8 @@ def _parse(instruction: Instruction, flag: Flag, known: _Fields, working_dir: st
         read_only = not _flag(fields, "readwrite", default=False)
     if not lenient:
         target = posixpath.normpath(posixpath.join(working_dir or "/", target))
-        if target == "/":
-            raise _wrong(instruction, flag, "it cannot be mounted on /")
+        if target in ("/", "/proc"):
+            raise _wrong(instruction, flag, f"it cannot be mounted on {target}")
     try:
         return RunMount(
             kind, target, fields.get("source", ""), fields.get("from", ""), fields.get("id", "") or target, read_only,

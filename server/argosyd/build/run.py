@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from argosy.errors import Conflict, NotFound
-from argosyd.build import targets
 from argosyd.build.caches import Caches
 from argosyd.build.copy import Copier
 from argosyd.build.mounts import RunMount
@@ -37,6 +36,7 @@ from argosyd.trees.root import Root
 from argosyd.userns.ids import IdMap, MountMap, to_host
 from argosyd.userns.kernel import Namespaces
 from argosyd.userns.service import UserNamespaces
+from argosyd.volumes import targets
 from argosyd.volumes.model import MountType, ResolvedMount
 
 HOSTNAME = "argosy-build"

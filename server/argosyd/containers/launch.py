@@ -12,7 +12,7 @@ from typing import Any
 
 from argosy.errors import Conflict, InvalidArgument, Unavailable
 from argosy.numbers import whole
-from argosyd.containers import failure, inside, targets
+from argosyd.containers import failure, inside
 from argosyd.containers.cell import Cell, Run
 from argosyd.containers.copy import looking
 from argosyd.containers.inside import Inside
@@ -33,6 +33,7 @@ from argosyd.runtime.proc import PidFd, ProcessGone
 from argosyd.runtime.uts import set_domainname
 from argosyd.snapshots import mounts as memory
 from argosyd.trees.root import Root
+from argosyd.volumes import targets
 from argosyd.volumes.model import MountType
 
 _MAX_EXPOSED = 10_000
