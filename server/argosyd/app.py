@@ -183,7 +183,7 @@ class Engine:
         cache = BuildCache(database)
         await self._open(cache)
         # Before images start, since they begin by collecting what nobody keeps.
-        images.keepers.append(cache.kept)
+        images.garbage.keepers.append(cache.kept)
         await self._open(images)
         archiver = Archiver(images, events, config.data_dir / "scratch")
         images_api = ImagesServicer(images, Importer(images, events), archiver)

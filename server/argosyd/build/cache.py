@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from argosyd import codec
+from argosyd.images.garbage import Kept
 from argosyd.images.model import NewLayer
-from argosyd.images.service import Kept
 from argosyd.state.database import Database
 from argosyd.units import Timestamp
 
@@ -140,7 +140,7 @@ class BuildCache:
             self._entries.pop(entry.key, None)
 
     def kept(self) -> Kept:
-        """What must not be collected, for `ImageService.keepers`."""
+        """What must not be collected, for `Garbage.keepers`."""
         layers = [e for e in self._entries.values() if e.layer is not None]
         blobs = {e.layer.digest for e in layers if e.layer is not None} | {b for b, n in self._blobs.items() if n}
         return Kept(frozenset(blobs), frozenset(e.chain for e in layers))

@@ -77,7 +77,7 @@ class Builds:
             # What could not go stays in it, out of everybody's way, until the next start.
             self._scratch.mkdir(parents=True, mode=0o700, exist_ok=True)  # own: the scratch directory
         with self._leftovers.apart("what the build cache left"):
-            await self._images.sweep()
+            await self._images.garbage.sweep()
 
     async def _forget(self, id: str) -> None:
         await self._database.write(lambda c: c.execute("DELETE FROM builds WHERE id = ?", (id,)))
@@ -105,7 +105,7 @@ class Builds:
             file = await self._receive(options, context, tar)
             architecture = self._tools.host.architecture
             graph = await parsing.run(plan, file, options.build_args, options.target, architecture)
-            async with self._images.making():
+            async with self._images.garbage.making():
                 return await self._build(id, options, graph, tar, file, sink)
         finally:
             tar.close()
@@ -116,7 +116,7 @@ class Builds:
         """Keeps the cache from filling the disk."""
         if not self._running and sum(e.size for e in self._cache) > MOST_CACHED:
             await self.prune(keep_bytes=MOST_CACHED)
-        await self._images.sweep()
+        await self._images.garbage.sweep()
 
     async def _receive(self, options: BuildOptions, context: AsyncIterator[bytes], tar: ContextTar) -> Dockerfile:
         """Takes the context; the Dockerfile is parsed as soon as it is here, so that mistakes are told at once."""
@@ -229,8 +229,8 @@ class Builds:
             freed += 0 if needed else entry.size
             gone.append(entry)
         await self._cache.delete(e.key for e in gone)
-        await self._images.sweep()
-        await self._images.collect()
+        await self._images.garbage.sweep()
+        await self._images.garbage.collect()
         if all and not keep_bytes:
             freed += await self._caches.clear()
         return Pruned([e.key[:12] for e in gone], freed)

@@ -19,9 +19,10 @@ from argosyd.images import manifest as manifests
 from argosyd.images import oci_config, reference
 from argosyd.images.compression import AutoDecompressor
 from argosyd.images.content import ContentStore, check_digest, disk_error
+from argosyd.images.garbage import blobs_of
 from argosyd.images.manifest import Descriptor, Manifest
 from argosyd.images.model import Image, Progress, ProgressSink
-from argosyd.images.service import ImageService, blobs_of
+from argosyd.images.service import ImageService
 from argosyd.images.tarindex import TarIndex
 from argosyd.images.tarscan import Member
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from argosy.errors import Conflict, DataLoss, InvalidArgument, NotFound
@@ -15,6 +13,7 @@ from argosyd.events import EventBus
 from argosyd.images import manifest as manifests
 from argosyd.images import oci_config, reference, transfer
 from argosyd.images.content import MAX_DOCUMENT, ContentStore
+from argosyd.images.garbage import Garbage, blobs_of
 from argosyd.images.index import ImageIndex
 from argosyd.images.layers import LayerStore
 from argosyd.images.manifest import Descriptor, Index, Manifest, Platform, parse_platform
@@ -51,14 +50,6 @@ class Pulled:
     up_to_date: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """What another room keeps although no image has it: blobs by digest, snapshots by chain id."""
-
-    blobs: frozenset[str] = frozenset()
-    chains: frozenset[str] = frozenset()
-
-
 class ImageService:
     """Implements `images.model.ImageSource`."""
 
@@ -84,18 +75,14 @@ class ImageService:
         self._puller = transfer.Puller(content, self.layers)
         self._pusher = transfer.Pusher(content, database)
         self._users: dict[str, set[str]] = defaultdict(set)
-        self._collecting = asyncio.Lock()
-        self._sweeping = asyncio.Lock()
-        self._making = 0
-        self.keepers: list[Callable[[], Kept]] = []
-        """Asked before anything is collected: the build cache is one."""
+        self.garbage = Garbage(content, self.index, self.layers, snapshots, self.manifest, self._pusher.packed_of)
 
     async def start(self) -> None:
         """Reads the index; deletes blobs that nothing names."""
         await self.content.start()
         await self.index.start(self._leftovers)
         await self.layers.start()
-        await self._collect()
+        await self.garbage.collect()
 
     async def close(self) -> None:
         """Nothing is held open between calls."""
@@ -173,16 +160,6 @@ class ImageService:
             if not await self._snapshots.exists(chain_id(diff_ids[: number + 1])):
                 await self.layers.unpack(diff_ids, number, _descriptor(layer), None)
 
-    @asynccontextmanager
-    async def making(self) -> AsyncIterator[None]:
-        """While layers are made that no record names yet, no snapshot is swept."""
-        async with self._sweeping:
-            self._making += 1
-        try:
-            yield
-        finally:
-            self._making -= 1
-
     # -- registries ---------------------------------------------------------------------------------------------
 
     async def pull(
@@ -203,7 +180,7 @@ class ImageService:
         wanted = reference.parse(text).with_default_tag()
         chosen = parse_platform(platform, self._platform)
         sink = progress or (lambda _: None)
-        async with self.making():
+        async with self.garbage.making():
             return await self._pull(wanted, chosen, credentials, sink)
 
     async def _pull(
@@ -326,7 +303,7 @@ class ImageService:
             manifest = Manifest(Descriptor(manifests.OCI_CONFIG, config_digest, len(data)), tuple(layers))
             manifest_digest = await asyncio.to_thread(self.content.put, manifest.to_bytes())
             held.add(manifest_digest)
-            async with self.making():
+            async with self.garbage.making():
                 await self.layers.unpack_all(document.diff_ids, manifest.layers)
                 return await self._record(document, manifest_digest, manifest, names)
 
@@ -340,7 +317,7 @@ class ImageService:
             return await self.adopt(chosen.digest, names, depth + 1)
         document = await parsing.run(lambda: oci_config.parse(self.content.read(manifest.config.digest)))
         oci_config.check_layers(document, manifest, manifest_digest)
-        async with self.making():
+        async with self.garbage.making():
             await self.layers.unpack_all(document.diff_ids, manifest.layers)
             return await self._record(document, manifest_digest, manifest, names)
 
@@ -406,26 +383,10 @@ class ImageService:
     async def _delete(self, image: Image) -> Removed:
         await self.index.remove(image.id)
         untagged = tuple(reference.parse(n).familiar for n in (*image.repo_tags, *image.repo_digests))
-        deleted = [image.id, *await self._drop_snapshots(image)]
-        _, space = await self._collect()
+        deleted = [image.id, *await self.garbage.drop_snapshots(image)]
+        space = await self.garbage.collect()
         self._events.publish("image", "delete", image.id)
         return Removed(untagged, tuple(deleted), space)
-
-    async def _drop_snapshots(self, image: Image) -> Sequence[str]:
-        """Removes the image's snapshots from the top down, as far as nobody else stands on them."""
-        others = {chain_id(i.layers[:n]) for i in self.index.all() for n in range(1, len(i.layers) + 1)}
-        others.update(*(keeper().chains for keeper in self.keepers))
-        dropped = []
-        for depth in range(len(image.layers), 0, -1):
-            chain = chain_id(image.layers[:depth])
-            if chain in others:
-                break
-            try:
-                await self._snapshots.remove(chain)
-            except Conflict:
-                break
-            dropped.append(chain)
-        return dropped
 
     async def prune(self, *, all_unused: bool, keep: Iterable[str] = ()) -> Removed:
         """Removes images without a tag, or every one that nothing uses; `keep` are ids to leave."""
@@ -434,63 +395,14 @@ class ImageService:
             if image.id in kept or self.users(image.id) or (image.repo_tags and not all_unused):
                 continue
             results.append(await self._delete(image))
-        await self.sweep()
+        await self.garbage.sweep()
         # Not only what those images had: an image that took another's name, or was never finished, leaves some too.
-        _, space = await self._collect()
+        space = await self.garbage.collect()
         return Removed(
             tuple(n for r in results for n in r.untagged),
             tuple(d for r in results for d in r.deleted),
             sum(r.space for r in results) + space,
         )
-
-    async def sweep(self) -> None:
-        """Removes every layer's snapshot that no image, no keeper and no other snapshot needs, the topmost first; and
-        what is remembered of such layers. Whatever left them there: it asks only who needs them now."""
-        async with self._sweeping:
-            if self._making or not self.index.whole:
-                return
-            images, keepers = self.index.all(), [keeper() for keeper in self.keepers]
-            kept = {chain_id(i.layers[:n]) for i in images for n in range(1, len(i.layers) + 1)}
-            kept.update(*(keeper.chains for keeper in keepers))
-            left = {key for key in await self._snapshots.list() if key.startswith("sha256:")} - kept
-            progress = True
-            while left and progress:
-                progress = False
-                for chain in sorted(left):
-                    with contextlib.suppress(Conflict):
-                        await self._snapshots.remove(chain)
-                        left.discard(chain)
-                        progress = True
-            await self.layers.forget_others({d for i in images for d in i.layers}.union(*(k.blobs for k in keepers)))
-
-    async def collect(self) -> int:
-        """Deletes blobs that nothing needs any more; tells bytes freed."""
-        return (await self._collect())[1]
-
-    async def _collect(self) -> tuple[Sequence[str], int]:
-        """Deletes blobs that no image needs."""
-        async with self._collecting:
-            if not self.index.whole:
-                return (), 0
-            roots: set[str] = set()
-            for image in self.index.all():
-                roots |= await asyncio.to_thread(self._roots, image)
-            roots.update(*(keeper().blobs for keeper in self.keepers))
-            roots |= await self._pusher.packed_of(roots)
-            return await self.content.collect(roots)
-
-    def _roots(self, image: Image) -> set[str]:
-        names = {n.partition("@")[2] for n in image.repo_digests}
-        try:
-            return {*blobs_of(image, self.manifest(image)), *names}
-        except NotFound:
-            # Its manifest is lost: the snapshots still serve containers, so keep what is known.
-            return {image.id, image.manifest_digest, *names}
-
-
-def blobs_of(image: Image, manifest: Manifest) -> list[str]:
-    """Digests of everything an image is made of, the manifest first."""
-    return [image.manifest_digest, manifest.config.digest, *(layer.digest for layer in manifest.layers)]
 
 
 def _descriptor(layer: NewLayer) -> Descriptor:
