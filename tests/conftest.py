@@ -7,8 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from argosyd.trees.remove import empty
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("argosy", deadline=None)
+settings.load_profile("argosy")
 
 
 @pytest.fixture
