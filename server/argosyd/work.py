@@ -20,8 +20,9 @@ from concurrent.futures import Future
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import ParamSpec, TypeVar
+from weakref import WeakValueDictionary
 
-from argosy.errors import TimedOut
+from argosy.errors import TimedOut, Unavailable
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -49,6 +50,7 @@ class Workers:
         self._queue: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._lock = threading.Lock()
         self._threads = self._idle = 0
+        self._places: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     async def run(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Calls on one of the threads. What the call raises; TimedOut.
@@ -56,7 +58,37 @@ class Workers:
         When it is cancelled or late it returns at once; the call ends at its next `checkpoint`, or by itself.
         """
         event = threading.Event()
+        return await self._within(event, self._begin(event, partial(call, *args, **kwargs)))
+
+    async def run_for(self, whose: str, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """The same, of a quarter of the threads at most: one whose files never answer leaves the others theirs.
+
+        `whose` is what messages call it. Unavailable when earlier work on it does not end within the deadline.
+        """
+        loop = asyncio.get_running_loop()
+        place = self._places.get(whose)
+        if place is None:
+            place = self._places[whose] = asyncio.Semaphore(max(1, self._most // 4))
+        try:
+            async with asyncio.timeout(self._deadline):
+                await place.acquire()
+        except TimeoutError:
+            raise Unavailable(
+                f"{whose} does not answer: {self._name} waits for it already; remove it, or try again later",
+                kind="work", id=whose, reason="DOES_NOT_ANSWER",
+            ) from None  # fmt: skip
+
+        def ended(_: object) -> None:
+            # The thread's end, not the caller's; without a loop nobody waits any more.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(place.release)
+
+        event = threading.Event()
         future = self._begin(event, partial(call, *args, **kwargs))
+        future.add_done_callback(ended)
+        return await self._within(event, future)
+
+    async def _within(self, event: threading.Event, future: Future[R]) -> R:
         try:
             async with asyncio.timeout(self._deadline) as limit:
                 return await asyncio.wrap_future(future)

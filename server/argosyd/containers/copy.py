@@ -209,7 +209,9 @@ class Copier:
 
     async def _look(self, cell: Cell, root: Root, path: str, *, follow: bool) -> PathStat:
         try:
-            return await looking.run(look, root, absolute(path), follow=follow or path.endswith("/"))
+            return await looking.run_for(
+                f"container {cell.id[:12]}", look, root, absolute(path), follow=follow or path.endswith("/")
+            )
         except OSError as error:
             raise _error(cell, path, error.errno or 0, error.strerror or str(error)) from None
 

@@ -139,7 +139,7 @@ class Execs:
         bundle = s.layout.exec_bundle(cell.id, id)
         root = Path(f"/proc/{run.process.pid}/root")
         # Its files may be for a file system of the container's own to say.
-        user = await looking.run(_look_up, root, request.user, cell.definition.spec.group_add) if request.user else None
+        user = await self._user(cell, root, request.user) if request.user else None
         process = self._process(run, cell, request, user)
         bundle.mkdir(parents=True, mode=0o700)  # own: in the container's bundle
         (bundle / "process.json").write_text(json.dumps(process))  # own: in the container's bundle
@@ -152,7 +152,8 @@ class Execs:
             await to_the_end(self._abandon(cell, bundle))
             if not cell.running:
                 raise not_running(cell) from None
-            raise await looking.run(
+            raise await looking.run_for(
+                f"container {cell.id[:12]}",
                 failure.explain,
                 str(error),
                 id=cell.id,
@@ -209,6 +210,10 @@ class Execs:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         shutil.rmtree(bundle, ignore_errors=True)  # own: in the container's bundle
+
+    async def _user(self, cell: Cell, root: Path, user: str) -> users.User:
+        whose = f"container {cell.id[:12]}"
+        return await looking.run_for(whose, _look_up, root, user, cell.definition.spec.group_add)
 
     def _process(self, run: Run, cell: Cell, request: ExecRequest, user: users.User | None) -> dict[str, Any]:
         """The container's own process with what the exec changes."""

@@ -241,7 +241,8 @@ class Launcher:
         except RuntimeFailed as error:
             process = config["process"]
             command = cell.definition.args[0]
-            raise await looking.run(
+            raise await looking.run_for(
+                f"container {cell.id[:12]}",
                 failure.explain, str(error), id=cell.id, command=command, cwd=process["cwd"], env=process["env"], root=root,
                 mounts=cell.definition.mounts,
             ) from None  # fmt: skip

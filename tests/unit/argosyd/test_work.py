@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from argosy.errors import InvalidArgument, TimedOut
+from argosy.errors import InvalidArgument, TimedOut, Unavailable
 from argosyd.work import Workers, checkpoint
 
 LONG = 30.0
@@ -126,3 +126,29 @@ async def test_to_the_end_waits_for_work_that_is_told_to_stop() -> None:
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert await workers.to_the_end(divmod, 7, 2) == (3, 1)
+
+
+async def test_one_that_never_answers_leaves_the_others_their_threads() -> None:
+    workers, never = Workers("looking", 8, 0.2), threading.Event()
+    stuck = [asyncio.ensure_future(workers.run_for("container a", never.wait)) for _ in range(2)]
+    await asyncio.sleep(0)
+    with pytest.raises(Unavailable, match="container a does not answer"):
+        await workers.run_for("container a", int)
+    assert await workers.run_for("container b", int) == 0
+    never.set()
+    await asyncio.gather(*stuck, return_exceptions=True)
+    assert await workers.run_for("container a", int) == 0
+
+
+async def test_who_does_not_wait_any_longer_still_has_what_goes_on() -> None:
+    workers, never = Workers("looking", 4, 0.2), threading.Event()
+    gone = asyncio.ensure_future(workers.run_for("container a", never.wait))
+    await asyncio.sleep(0)
+    gone.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await gone
+    try:
+        with pytest.raises(Unavailable):
+            await workers.run_for("container a", int)
+    finally:
+        never.set()
