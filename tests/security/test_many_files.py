@@ -26,6 +26,8 @@ from argosyd.trees.usage import measure
 
 MANY = 40
 """More than asyncio's own threads on any machine of tests."""
+MOST_AT_ONCE = 10
+"""Threads for comparing and for removing together."""
 
 
 @pytest.fixture
@@ -42,11 +44,17 @@ async def test_long_looks_and_removals_leave_the_shared_threads_free(
     snapshotter: OverlaySnapshotter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Seven `diff`s of a container with a million files held up every `run` and `inspect` for minutes."""
-    go_on = threading.Event()
+    go_on, holding = threading.Event(), threading.Semaphore(0)
 
     def held(*_: object) -> list[snapshot_changes.Change]:
+        holding.release()
         assert go_on.wait(60)
         return []
+
+    async def as_many_as_there_are_shared_threads() -> None:
+        for _ in range(min(32, (os.cpu_count() or 1) + 4, MOST_AT_ONCE)):
+            while not holding.acquire(blocking=False):
+                await asyncio.sleep(0.001)
 
     for number in range(MANY):
         await snapshotter.prepare(f"c{number}", "")
@@ -58,6 +66,7 @@ async def test_long_looks_and_removals_leave_the_shared_threads_free(
         begun = [asyncio.ensure_future(snapshotter.remove(f"c{number}")) for number in range(MANY)]
         try:
             async with asyncio.timeout(30):
+                await as_many_as_there_are_shared_threads()
                 await asyncio.to_thread(os.getpid)
         finally:
             go_on.set()
@@ -71,11 +80,13 @@ async def test_nobody_goes_on_comparing_for_who_is_gone(
     root = await snapshotter.mount("c")
     for number in range(50):
         (root / str(number)).touch()
-    seen, cancelled = threading.Event(), threading.Event()
+    seen, cancelled, went_on = threading.Event(), threading.Event(), threading.Event()
     told: list[str] = []
 
     def slow(info: os.stat_result) -> bool:
         told.append("")
+        if seen.is_set():
+            went_on.set()
         seen.set()
         assert cancelled.wait(60)
         return False
@@ -87,6 +98,7 @@ async def test_nobody_goes_on_comparing_for_who_is_gone(
     asyncio.get_running_loop().call_soon(cancelled.set)
     with pytest.raises(asyncio.CancelledError):
         await asking
+    assert not await asyncio.to_thread(went_on.wait, 0.5)
     assert len(told) == 1
     await snapshotter.remove("c")
 
