@@ -23,13 +23,18 @@ def dumps(value: Any) -> str:
     return json.dumps(_plain(value), separators=(",", ":"))
 
 
-def loads(cls: type[D], text: str) -> D:
-    """What `dumps` wrote. TypeError or ValueError when it is no such record."""
+def loads(cls: type[D], text: str, **known: str) -> D:
+    """What `dumps` wrote; every value is of its field's type, and the fields in `known` (those that the row has a
+    column for) are what they are known to be. TypeError or ValueError when it is no such record."""
     try:
         plain = json.loads(text)
     except RecursionError:
         raise ValueError("the record is nested too deeply") from None
-    return typing.cast(D, _reader(typing.cast(Hashable, cls))(plain))
+    read = typing.cast(D, _reader(typing.cast(Hashable, cls))(plain))
+    for name, value in known.items():
+        if getattr(read, name) != value:
+            raise ValueError(f"its {name} is {getattr(read, name)!r:.80} and should be {value!r:.80}")
+    return read
 
 
 @cache
@@ -57,22 +62,35 @@ def _plain(value: Any) -> Any:
     return value
 
 
+_PLAIN: Mapping[Any, tuple[type, ...]] = {str: (str,), bool: (bool,), int: (int,), float: (float, int)}
+
+
+def _expected(plain: Any, *types: type) -> Any:
+    """The value when it is of one of the types (a bool is no int here). ValueError."""
+    if type(plain) not in types:
+        raise ValueError(f"{plain!r:.80} stands where a {types[0].__name__} should")
+    return plain
+
+
 @cache
 def _reader(hint: Any) -> Callable[[Any], Any]:
+    hint = getattr(hint, "__supertype__", hint)
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (Union, types.UnionType):
         inner = _reader(next(a for a in arguments if a is not type(None)))
         return lambda plain: None if plain is None else inner(plain)
     if origin is tuple:
         element = _reader(arguments[0])
-        return lambda plain: tuple(element(p) for p in plain)
+        return lambda plain: tuple(element(p) for p in _expected(plain, list))
     if origin is not None and issubclass(origin, Mapping):
         item = _reader(arguments[1])
-        return lambda plain: {k: item(v) for k, v in plain.items()}
+        return lambda plain: {k: item(v) for k, v in _expected(plain, dict).items()}
     if isinstance(hint, type) and issubclass(hint, Enum):
         return hint
     if dataclasses.is_dataclass(hint):
         return _dataclass_reader(hint)
+    if (allowed := _PLAIN.get(hint)) is not None:
+        return lambda plain: _expected(plain, *allowed)
     return lambda plain: plain
 
 
@@ -84,6 +102,7 @@ def _dataclass_reader(cls: Any) -> Callable[[Any], Any]:
     def read(plain: Any) -> Any:
         if not readers:
             readers.update({f.name: _reader(hints[f.name]) for f in dataclasses.fields(cls)})
-        return cls(**{name: readers[name](item) for name, item in plain.items() if name in readers})
+        items = _expected(plain, dict).items()
+        return cls(**{name: readers[name](item) for name, item in items if name in readers})
 
     return read

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -166,6 +167,47 @@ def test_a_record_that_cannot_be_read_is_set_aside(daemon: Daemon, damage: str) 
         daemon.argosy("volume", "rm", name, check=True)
         daemon.argosy("network", "rm", name, check=True)
     daemon.argosy("rmi", "extra", check=True)
+
+
+# Paths of values in records, which still read as JSON when something impossible stands there.
+VALUES = {
+    "containers": ["id", "created", "spec.image", "spec.restart_policy", "spec.log", "spec.labels", "args", "mounts"],
+    "networks": ["id", "created", "spec.ipam", "spec.ipam[0].subnet", "bridge"],
+    "volumes": ["name", "created", "mountpoint", "labels"],
+}
+MAKE = {"containers": "create --name {} busybox true", "networks": "network create {}", "volumes": "volume create {}"}
+
+
+@pytest.mark.parametrize("wrong", ["5", '"../../../etc"', '{"a": [1]}'])
+def test_what_a_record_says_and_cannot_be_is_that_objects_trouble(daemon: Daemon, wrong: str) -> None:
+    named = [(t, path, f"{t}-{n}") for t in MAKE for n, path in enumerate(VALUES[t])]
+    for table, _, name in named:
+        daemon.argosy(*MAKE[table].format(name).split(), check=True)
+    saved = daemon.data_dir / "saved.db"
+    daemon.stop()
+    shutil.copy(daemon.data_dir / "argosy.db", saved)
+    with contextlib.closing(sqlite3.connect(daemon.data_dir / "argosy.db", isolation_level=None)) as database:
+        for table, path, name in named:
+            column = "definition" if table == "containers" else "record"
+            change = f"UPDATE {table} SET {column} = json_set({column}, ?, json(?)) WHERE name = ?"
+            database.execute(change, (f"$.{path}", wrong, name))
+        database.execute("INSERT INTO snapshots VALUES ('on-itself', 900, 'on-itself', 'active', '')")
+        database.execute("INSERT INTO snapshots VALUES ('', 901, '', 'committed', '')")
+        database.execute("INSERT INTO snapshots VALUES ('../x', -1, '', 'active', '')")
+    daemon.start()
+    before = len(daemon.log.read_bytes())
+    for command in ("ps -as", "images", "network ls", "volume ls", "system df", "info", "run --rm busybox true"):
+        told = daemon.argosy(*command.split())
+        assert told.returncode == 0, (command, told.stderr)
+    assert b"Traceback" not in daemon.log.read_bytes()[before:]
+    daemon.stop()
+    for path in daemon.data_dir.glob("argosy.db*"):
+        path.unlink()
+    saved.rename(daemon.data_dir / "argosy.db")
+    daemon.start()
+    assert "left as it is" not in daemon.argosy("info").stdout.decode()
+    for table, remove in (("containers", "rm"), ("networks", "network rm"), ("volumes", "volume rm")):
+        daemon.argosy(*remove.split(), *(name for t, _, name in named if t == table), check=True)
 
 
 def test_an_image_that_cannot_be_read_keeps_what_it_needs(daemon: Daemon) -> None:

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 
-from argosy.errors import Conflict, Unavailable
+from argosy.errors import Conflict, NotFound, Unavailable
 from argosyd.containers.attach import Attacher
 from argosyd.containers.cell import Cell
 from argosyd.containers.change import Changer
@@ -177,14 +177,21 @@ class Containers:
         """What containers' writable snapshots take, for `system df`."""
         total = free = 0
         for cell in self.index:
-            size = (await self._doors.snapshots.usage(cell.id)).size
+            size = await self._own_size(cell)
             total += size
             free += 0 if cell.running else size
         return Usage("Containers", len(self.index), sum(c.running for c in self.index), total, free)
 
+    async def _own_size(self, cell: Cell) -> int:
+        """0 when its snapshot cannot be found: damage to one container's is no reason to tell nothing of all."""
+        try:
+            return (await self._doors.snapshots.usage(cell.id)).size
+        except (NotFound, FileNotFoundError):
+            return 0
+
     async def sizes(self, cell: Cell) -> tuple[int, int]:
         """Bytes of its writable snapshot, and of that with its image."""
-        own = (await self._doors.snapshots.usage(cell.id)).size
+        own = await self._own_size(cell)
         image = await self._doors.images.resolve(cell.definition.image_id)
         return own, own + image.size
 

@@ -39,7 +39,7 @@ class ContainerStore:
         records = []
         for id, definition, state in rows:
             with leftovers.apart(f"container {id[:12]}"):
-                records.append(Record(codec.loads(Definition, definition), codec.loads(State, state)))
+                records.append(Record(codec.loads(Definition, definition, id=id), codec.loads(State, state)))
         return records, {row[0] for row in rows} - {r.definition.id for r in records}
 
     async def insert(self, record: Record) -> None:

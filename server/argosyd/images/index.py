@@ -34,7 +34,7 @@ class ImageIndex:
         records, names = await self._database.read(load)
         for id, record in records:
             with leftovers.apart(f"image {id}"):
-                self._images[id] = codec.loads(Image, record)
+                self._images[id] = codec.loads(Image, record, id=id)
         self.whole = len(self._images) == len(records)
         self._names = {name: id for name, id in names if id in self._images}
 

@@ -66,10 +66,13 @@ class Catalog:
     async def start(self) -> None:
         """Finishes or undoes what was under way; makes the default network and every bridge."""
         for network, state in await self._store.networks():
-            if state == "ready":
-                self._networks[network.id] = network
-            else:
-                with self._store.leftovers.apart(f"network {network.spec.name}"):
+            with self._store.leftovers.apart(f"network {network.spec.name}"):
+                if state == "ready":
+                    if network.bridge:
+                        # Whoever has it asks for its addresses: now is the time to see that it has any.
+                        plan_of(network)
+                    self._networks[network.id] = network
+                else:
                     if network.bridge:
                         await self._kernel.run(lambda n=network: self._kernel.remove_link(n.bridge))  # type: ignore[misc]
                     await self._store.remove_network(network.id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 
 from argosyd import codec
 from argosyd.leftovers import Leftovers
@@ -42,11 +43,11 @@ class NetworkStore:
 
     async def networks(self) -> list[tuple[Network, str]]:
         """Every network with its state."""
-        rows = await self._database.read(lambda c: c.execute("SELECT name, record, state FROM networks").fetchall())
+        rows = await self._database.read(lambda c: c.execute("SELECT id, name, record, state FROM networks").fetchall())
         found = []
         for row in rows:
             with self.leftovers.apart(f"network {row['name']}"):
-                found.append((codec.loads(Network, row["record"]), str(row["state"])))
+                found.append((codec.loads(Network, row["record"], id=row["id"]), str(row["state"])))
         return found
 
     async def put_network(self, network: Network, state: str) -> None:
@@ -68,7 +69,10 @@ class NetworkStore:
         found = []
         for row in rows:
             with self.leftovers.apart(f"the network of container {row['container_id'][:12]}"):
-                found.append((codec.loads(Attached, row["record"]), str(row["state"])))
+                attached = codec.loads(Attached, row["record"])
+                for plugged in attached.plugged:
+                    IPv4Address(plugged.status.ipv4_address)
+                found.append((attached, str(row["state"])))
         return found
 
     async def put_attachment(self, attached: Attached, state: str) -> None:

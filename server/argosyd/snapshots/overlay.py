@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from argosy.errors import AlreadyExists, ArgosyError, Conflict, NotFound, ResourceExhausted, Unsupported
+from argosy.errors import AlreadyExists, ArgosyError, Conflict, DataLoss, NotFound, ResourceExhausted, Unsupported
 from argosyd.cancel import to_the_end
 from argosyd.leftovers import Leftovers
 from argosyd.snapshots import disk, mapped, mounts
 from argosyd.snapshots.model import Change, SnapshotUsage
-from argosyd.snapshots.recovery import ACTIVE, COMMITTED, MAKING, REMOVING, Row, judge
+from argosyd.snapshots.recovery import ACTIVE, COMMITTED, MAKING, REMOVING, Row, judge, why_unsound
 from argosyd.state.database import Database
 from argosyd.userns.ids import MountMap
 from argosyd.work import measuring, removing
@@ -69,6 +69,7 @@ class OverlaySnapshotter:
         self._making: dict[str, asyncio.Future[None]] = {}
         self._mounted: set[str] = set()
         self._doubtful: set[str] = set()
+        self._unsound: set[int] = set()
         self.mend: Callable[[str], Awaitable[None]] | None = None
         self._boot = boot_id()
 
@@ -78,7 +79,7 @@ class OverlaySnapshotter:
         """Reads the record; unmounts old views; deletes what was half made, half removed, or lost in a power cut."""
         self._empty.mkdir(parents=True, exist_ok=True)  # own: the directory of all snapshots
         query = "SELECT key, number, parent, kind, boot FROM snapshots"
-        rows = [Row(*row) for row in await self._database.read(lambda c: c.execute(query).fetchall())]
+        rows = self._sound([Row(*row) for row in await self._database.read(lambda c: c.execute(query).fetchall())])
         verdict = judge(rows, self._boot)
         self._doubtful = set(verdict.doubtful)
         for row in rows:
@@ -93,9 +94,21 @@ class OverlaySnapshotter:
         for key in self._mounted:
             self._rely_on(self._records[key].parent)
 
+    def _sound(self, rows: list[Row]) -> list[Row]:
+        """The rows that can be; the others are left as they are, and so is what lies in their directories."""
+        parents, sound = {r.key: r.parent for r in rows}, []
+        for row in rows:
+            with self._leftovers.apart(f"snapshot {row.key}"):
+                if why := why_unsound(row, parents):
+                    self._unsound.add(row.number)
+                    self._numbers = count(max(next(self._numbers), row.number + 1))
+                    raise DataLoss(f"its record is damaged: {why}", kind="snapshot", id=row.key)
+                sound.append(row)
+        return sound
+
     def _sweep(self) -> list[tuple[Path, OSError]]:
         """Takes away mounts and directories that no record knows; tells what stays all the same."""
-        known = {str(r.number) for r in self._records.values()} | {self._empty.name}
+        known = {str(n) for n in (*self._unsound, *(r.number for r in self._records.values()))} | {self._empty.name}
         by_path = {self._directory(r) / "merged": r.key for r in self._records.values()}
         for point in mounts.mounted_below(self._root):
             if point in by_path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 COMMITTED, ACTIVE, MAKING, REMOVING = "committed", "active", "making", "removing"
@@ -17,6 +17,19 @@ class Row:
     parent: str
     kind: str
     boot: str
+
+
+def why_unsound(row: Row, parents: Mapping[str, str]) -> str:
+    """What makes a row impossible, whatever the disk holds; "" for one that can be. `parents` is of all rows."""
+    if not row.key or row.number < 1:
+        return f"it has the key {row.key!r:.80} and the number {row.number}"
+    seen, key = {row.key}, row.parent
+    while key:
+        if key in seen:
+            return "it stands on itself"
+        seen.add(key)
+        key = parents.get(key, "")
+    return ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,8 @@ class VolumeStore:
         volumes, uses = await self._database.read(read)
         for row in volumes:
             with leftovers.apart(f"volume {row['name']}"):
-                self._entries[row["name"]] = Entry(codec.loads(Volume, row["record"]), State(row["state"]))
+                volume = codec.loads(Volume, row["record"], name=row["name"])
+                self._entries[row["name"]] = Entry(volume, State(row["state"]))
         for row in uses:
             if (entry := self._entries.get(row["volume"])) is not None:
                 entry.uses.add((row["container"], row["target"]))
