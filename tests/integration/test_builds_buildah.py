@@ -162,6 +162,10 @@ def daemon() -> Iterator[Daemon]:
         made.close()
 
 
+LIMITS = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024")
+"""A newer buildah asks for more than there is, which a machine may not grant even to root."""
+
+
 class Buildah:
     """buildah with a store of its own."""
 
@@ -173,7 +177,7 @@ class Buildah:
         """An OCI layout with the image under the tag."""
         subprocess.run(
             [*self._store, "bud", "--isolation", "chroot", "--format", "docker", "--identity-label=false", "-q",
-             "-f", dockerfile, "-t", name, context],
+             *LIMITS, "-f", dockerfile, "-t", name, context],
             check=True, capture_output=True, timeout=120,
         )  # fmt: skip
         layout = self.base / "layout"
@@ -200,7 +204,8 @@ def unpack(layout: Path, tag: str, to: Path) -> tuple[dict[str, dict[str, Any]],
         return json.loads((layout / "blobs" / digest.replace(":", "/")).read_text())
 
     config = blob(blob(manifest)["config"]["digest"])["config"]
-    return describe(to / "rootfs"), config
+    # A newer buildah says it when no WORKDIR does.
+    return describe(to / "rootfs"), {"WorkingDir": "/", **config}
 
 
 RUNTIME_STUBS = ("dev", "proc", "sys", "run", "etc/hosts", "etc/resolv.conf", "etc/hostname")
