@@ -69,6 +69,9 @@ class PidFd:
     """One process, named so that a reused pid cannot be meant. Close it."""
 
     def __init__(self, pid: int) -> None:
+        """ProcessGone, for 0 too: what `read_pid` finds where nothing was written."""
+        if pid == 0:
+            raise ProcessGone("0")
         try:
             self.fd = os.pidfd_open(pid)
         except ProcessLookupError as error:

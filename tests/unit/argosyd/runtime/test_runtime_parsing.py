@@ -166,3 +166,5 @@ def test_processes_are_named_by_descriptors() -> None:
     me.close()
     with pytest.raises(ProcessGone):
         PidFd(2**22 - 1)
+    with pytest.raises(ProcessGone):
+        PidFd(0)
