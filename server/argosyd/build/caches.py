@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 
 from argosy.errors import NotFound
 from argosyd.build.mounts import RunMount
-from argosyd.snapshots.mounts import unmount
+from argosyd.host.mounts import unmount
 from argosyd.trees.remove import discard
 from argosyd.trees.root import Root
 from argosyd.trees.usage import measure

@@ -23,13 +23,13 @@ from argosyd.build.workspace import Workspace, remove_temporary
 from argosyd.cancel import to_the_end
 from argosyd.dockerfile.parser import Dockerfile, parse
 from argosyd.events import EventBus
+from argosyd.host.mounts import mounted_below, unmount
 from argosyd.images import reference
 from argosyd.images.model import HistoryEntry, Image
 from argosyd.images.service import ImageService
 from argosyd.leftovers import Leftovers
 from argosyd.runtime import strays
 from argosyd.snapshots.model import Snapshotter
-from argosyd.snapshots.mounts import mounted_below, unmount
 from argosyd.state.database import Database
 from argosyd.system import Pruned, Usage
 from argosyd.trees.remove import discard

@@ -25,13 +25,13 @@ from argosyd.containers.spec import users
 from argosyd.containers.spec.builder import OWN_FILES, Request, build
 from argosyd.containers.spec.mounts import DEFAULT_SHM_SIZE
 from argosyd.host import apparmor
+from argosyd.host import mounts as memory
 from argosyd.network.model import UNPRIVILEGED_SYSCTLS, Attachment, AttachRequest, PortMapping
 from argosyd.runtime import seccompbpf
 from argosyd.runtime.monitor import Log, Monitored, Stdio
 from argosyd.runtime.oci import RuntimeFailed
 from argosyd.runtime.proc import PidFd, ProcessGone
 from argosyd.runtime.uts import set_domainname
-from argosyd.snapshots import mounts as memory
 from argosyd.trees.root import Root
 from argosyd.volumes import targets
 from argosyd.volumes.model import MountType

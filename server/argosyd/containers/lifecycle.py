@@ -18,10 +18,10 @@ from argosyd.containers.model import ContainerState
 from argosyd.containers.paths import SHARED_MEMORY, remove_directory
 from argosyd.containers.records import Intent
 from argosyd.containers.rooms import Shared
+from argosyd.host import mounts
 from argosyd.host.limits import require_room
 from argosyd.runtime import strays
 from argosyd.runtime.monitor import exit_code
-from argosyd.snapshots import mounts
 from argosyd.units import Timestamp
 
 log = logging.getLogger(__name__)

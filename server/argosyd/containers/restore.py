@@ -17,12 +17,12 @@ from argosyd.containers.model import ContainerState
 from argosyd.containers.paths import SHARED_MEMORY
 from argosyd.containers.records import Intent
 from argosyd.containers.rooms import Shared
+from argosyd.host import mounts
 from argosyd.leftovers import Leftovers
 from argosyd.runtime import strays
 from argosyd.runtime.monitor import exit_code
 from argosyd.runtime.probe import PROBE
 from argosyd.runtime.proc import PidFd, ProcessGone, is_monitor_of, read_pid
-from argosyd.snapshots import mounts
 from argosyd.trees.remove import discard
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from argosy.errors import ArgosyError
-from argosyd.snapshots import mounts
+from argosyd.host import mounts
 from argosyd.snapshots.changes import changes
 from argosyd.snapshots.model import Change, SnapshotUsage
 from argosyd.trees.archive import write_layer

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from argosy.errors import Unsupported
-from argosyd.host import linux
-from argosyd.snapshots import mounts
+from argosyd.host import linux, mounts
+from argosyd.snapshots import overlayfs
 from argosyd.userns.ids import MountMap
 from argosyd.userns.kernel import bind_mapped
 
@@ -33,7 +33,7 @@ def mount_overlay(root: Path, directory: Path, lower: Sequence[Path], mapping: M
             here = place / directory.relative_to(root)
             # overlayfs works on its layers as who mounted it; root of the host does not exist in them.
             with linux.acting_as(mapping.root):
-                mounts.mount_overlay(directory / "merged", layers, here / "fs", here / "work")
+                overlayfs.mount_overlay(directory / "merged", layers, here / "fs", here / "work")
         finally:
             mounts.unmount(place)
     finally:

@@ -18,8 +18,9 @@ from pathlib import Path
 
 from argosy.errors import AlreadyExists, ArgosyError, Conflict, DataLoss, NotFound, ResourceExhausted, Unsupported
 from argosyd.cancel import to_the_end
+from argosyd.host import mounts
 from argosyd.leftovers import Leftovers
-from argosyd.snapshots import disk, mapped, mounts
+from argosyd.snapshots import disk, mapped, overlayfs
 from argosyd.snapshots.model import Change, SnapshotUsage
 from argosyd.snapshots.recovery import ACTIVE, COMMITTED, MAKING, REMOVING, Row, judge, why_unsound
 from argosyd.state.database import Database
@@ -273,7 +274,7 @@ class OverlaySnapshotter:
         place.mkdir()  # own: a mount point of a view
         try:
             # In no thread: a thread would go on mounting for a caller that was cancelled.
-            mounts.mount_overlay(place, layers)
+            overlayfs.mount_overlay(place, layers)
             yield place
         finally:
             await to_the_end(asyncio.to_thread(disk.unmount_and_remove, place))
@@ -314,7 +315,7 @@ class OverlaySnapshotter:
                 if mapping is not None:
                     mapped.mount_overlay(self._root, directory, lower, mapping)
                 else:
-                    mounts.mount_overlay(target, lower, directory / "fs", directory / "work")
+                    overlayfs.mount_overlay(target, lower, directory / "fs", directory / "work")
             except Unsupported as error:
                 self._mounted.discard(key)
                 if mapping is not None:

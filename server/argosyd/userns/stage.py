@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from argosyd.snapshots import mounts
+from argosyd.host import mounts
 from argosyd.userns.ids import MountMap
 from argosyd.userns.kernel import bind_mapped
 

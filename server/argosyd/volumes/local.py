@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from argosy.errors import InvalidArgument, ResourceExhausted, Unavailable
+from argosyd.host import mounts
 from argosyd.runtime.spawn import run
-from argosyd.snapshots import mounts
 from argosyd.trees.copy import copy_tree
 from argosyd.trees.remove import empty, remove
 from argosyd.trees.root import Root

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from argosy.errors import Unavailable, Unsupported
+from argosyd.host import mounts
 from argosyd.host.linux import acting_as
-from argosyd.snapshots import mounts
 from argosyd.userns.ids import IdMap, IdRange
 from argosyd.userns.kernel import Namespaces, bind_mapped
 from argosyd.userns.stage import Stage
