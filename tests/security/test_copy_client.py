@@ -1,76 +1,29 @@
-"""`cp` on the client's side: what docker cp puts where, and a daemon that means ill and gets nothing for it."""
+"""Downloads of `cp` on the client's side: what docker cp puts where, and a daemon that means ill and gets nothing for it."""
 
 from __future__ import annotations
 
-import io
 import os
 import stat
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from tests.harness import foreign_wire
-from tests.harness.trees import describe
+from tests.harness import copying
+from tests.harness.copying import D, F, L, Run, S, tar
 from tests.unit.argosy.fake_daemon import FakeDaemon
 
-from argosy import cli, errors
+from argosy import cli
 from argosy.cli.copying import tarstream
 from argosy.cli.copying.descent import FOLDER, Descent
 from argosy.cli.copying.pack import pack
-from argosy.cli.copying.tarstream import BrokenArchive, members
+from argosy.cli.copying.tarstream import members
 from argosy.cli.copying.unpack import unpack
 from argosy.v1 import containers_pb2 as pb
 
-Entry = tuple[str, bytes, Any]
-Run = Callable[..., tuple[int, str]]
-
-
-@pytest.fixture
-def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeDaemon]:
-    """Listens at ARGOSY_HOST; the working directory is `here`, beside `secret`."""
-    monkeypatch.setenv("ARGOSY_HOST", f"unix://{tmp_path}/s")
-    monkeypatch.setenv("ARGOSY_CONFIG", str(tmp_path / "config"))
-    (tmp_path / "here").mkdir()
-    (tmp_path / "secret").write_text("secret")
-    monkeypatch.chdir(tmp_path / "here")
-    with FakeDaemon().listening(f"unix:{tmp_path}/s", (pb, "Containers")) as found:
-        yield found
-
-
-@pytest.fixture
-def run(fake: FakeDaemon, capfd: pytest.CaptureFixture[str]) -> Run:
-    def call(*line: str) -> tuple[int, str]:
-        code = cli.run(["cp", *line])
-        return code, capfd.readouterr().err
-
-    return call
-
-
-def tar(*entries: Entry) -> bytes:
-    """An archive of (name, type, content or link or attributes)."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as made:
-        for name, kind, value in entries:
-            info = tarfile.TarInfo(name)
-            info.type, info.mode, info.mtime = kind, 0o755 if kind == tarfile.DIRTYPE else 0o644, 1_000_000_000
-            content = b""
-            if isinstance(value, dict):
-                for key, found in value.items():
-                    setattr(info, key, found)
-            elif kind in (tarfile.SYMTYPE, tarfile.LNKTYPE):
-                info.linkname = value
-            elif value is not None:
-                content = value.encode()
-                info.size = len(content)
-            made.addfile(info, io.BytesIO(content))
-    return buffer.getvalue()
-
-
-D, F, S, L = tarfile.DIRTYPE, tarfile.REGTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE
+fake = copying.fake
+run = copying.run
 
 
 def says(fake: FakeDaemon, archive: bytes, is_dir: bool, mode: int = 0, name: str = "") -> None:
@@ -338,215 +291,6 @@ def test_a_walk_notices_a_directory_that_was_moved(tmp_path: Path) -> None:
             walk.leave()
     walk.close()
     os.close(top)
-
-
-# From here on the other way: what goes up. The daemon's side is a table of paths.
-THERE: dict[str, tuple[int, str]] = {
-    "/": (stat.S_IFDIR, ""), "/d": (stat.S_IFDIR, ""), "/f": (stat.S_IFREG, ""), "/to-d": (stat.S_IFLNK, "d"),
-    "/to-f": (stat.S_IFLNK, "/f"), "/to-new": (stat.S_IFLNK, "d/new"), "/loop": (stat.S_IFLNK, "loop"),
-    "/dev": (stat.S_IFCHR, ""), "/far": (stat.S_IFLNK, "to-f"),
-}  # fmt: skip
-
-UP: list[tuple[str, str, tuple[str, list[str]] | str]] = [
-    ("dir", "/d", ("/d", ["dir/", "dir/f", "dir/sub/", "dir/sub/g"])),
-    ("dir/", "/d/", ("/d", ["dir/", "dir/f", "dir/sub/", "dir/sub/g"])),
-    ("dir/.", "/d", ("/d", ["f", "sub/", "sub/g"])),
-    (".", "/d", ("/d", ["dir/", "dir/f", "dir/sub/", "dir/sub/g", "to-dir", "to-f", "plain"])),
-    ("dir/sub/..", "/d", ("/d", ["dir/", "dir/f", "dir/sub/", "dir/sub/g"])),
-    ("dir", "/new", ("/", ["new/", "new/f", "new/sub/", "new/sub/g"])),
-    ("dir", "/new/", ("/", ["new/", "new/f", "new/sub/", "new/sub/g"])),
-    ("dir/.", "/d/new", ("/d", ["new/", "new/f", "new/sub/", "new/sub/g"])),
-    ("dir", "new", ("/", ["new/", "new/f", "new/sub/", "new/sub/g"])),
-    ("dir", "/new/.", "does not exist"),
-    ("dir", "/f", "cannot copy directory to file"),
-    ("dir", "/to-d", ("/d", ["dir/", "dir/f", "dir/sub/", "dir/sub/g"])),
-    ("dir", "/to-new", ("/d", ["new/", "new/f", "new/sub/", "new/sub/g"])),
-    ("plain", "/d", ("/d", ["plain"])),
-    ("plain", "/d/new", ("/d", ["new"])),
-    ("plain", "/f", ("/", ["f"])),
-    ("plain", "/to-f", ("/", ["f"])),
-    ("plain", "/far", ("/", ["f"])),
-    ("plain", "/to-new", ("/d", ["new"])),
-    ("plain", "/loop", "too many symbolic links"),
-    ("plain", "/dev", "must be a directory or a regular file"),
-    ("plain", "/new/", "does not exist"),
-    ("plain", "/", ("/", ["plain"])),
-    ("plain", "/..", ("/", ["plain"])),
-    ("plain/", "/d", "plain"),
-    ("plain/.", "/d", "plain"),
-    ("missing", "/d", "no such file"),
-    ("to-f", "/d", ("/d", ["to-f"])),
-    ("to-dir", "/d", ("/d", ["to-dir"])),
-    ("to-dir/", "/d", ("/d", ["to-dir/", "to-dir/f", "to-dir/sub/", "to-dir/sub/g"])),
-    ("to-dir/.", "/d", ("/d", ["f", "sub/", "sub/g"])),
-    ("-L to-dir", "/d", ("/d", ["to-dir/", "to-dir/f", "to-dir/sub/", "to-dir/sub/g"])),
-    ("-L to-f", "/d", ("/d", ["to-f"])),
-]
-
-
-@pytest.fixture
-def uploads(fake: FakeDaemon) -> list[tuple[pb.CopyInStart, bytes]]:
-    """What the daemon was sent."""
-    found: list[tuple[pb.CopyInStart, bytes]] = []
-
-    def look(request: Any, context: Any) -> Iterator[pb.CopyOutResponse]:
-        path = os.path.normpath(request.path)
-        if path not in THERE:
-            raise errors.NotFound("no such path", kind="path")
-        mode, link = THERE[path]
-        if mode == stat.S_IFLNK and request.follow_link:
-            mode, link = stat.S_IFDIR, ""
-        yield pb.CopyOutResponse(stat=pb.PathStat(mode=mode | 0o755, link_target=link, is_dir=mode == stat.S_IFDIR))
-
-    def copy_in(requests: Any, context: Any) -> pb.CopyInResponse:
-        start = next(requests).start
-        found.append((start, b"".join(r.data for r in requests)))
-        return pb.CopyInResponse()
-
-    fake.on("Containers/CopyOut", look)
-    fake.on("Containers/CopyIn", copy_in)
-    return found
-
-
-@pytest.mark.parametrize(("source", "target", "expected"), UP)
-def test_what_an_upload_puts_where(
-    source: str, target: str, expected: tuple[str, list[str]] | str, uploads: list[Any], run: Run
-) -> None:
-    os.makedirs("dir/sub")
-    for name in ("dir/f", "dir/sub/g", "plain"):
-        Path(name).write_text(name)
-    os.symlink("dir", "to-dir")
-    os.symlink("dir/f", "to-f")
-    code, err = run(*source.split(), f"C:{target}")
-    if isinstance(expected, str):
-        assert (code, expected in err, err.count("\n"), uploads) == (1, True, 1, [])
-        return
-    assert (code, err) == (0, "")
-    [(start, archive)] = uploads
-    found = [m.name.decode() for m in members(iter([archive]))]
-    assert (start.path, sorted(found), start.no_overwrite_dir) == (expected[0], sorted(expected[1]), True)
-    with tarfile.open(fileobj=io.BytesIO(archive)) as foreign:
-        assert [info.name + "/" * info.isdir() for info in foreign] == found
-
-
-def test_an_upload_keeps_modes_links_and_owners(uploads: list[Any], run: Run) -> None:
-    os.makedirs("dir")
-    Path("dir/tool").write_text("x")
-    if not os.geteuid():
-        os.chown("dir/tool", 1234, 3_000_000)
-    os.chmod("dir/tool", 0o4755)
-    os.link("dir/tool", "dir/twin")
-    os.symlink("tool", "dir/zlink")
-    os.mkfifo("dir/pipe", 0o600)
-    Path("dir/" + "n" * 200).write_text("long")
-    assert run("dir", "C:/d") == (0, "")
-    assert run("-a", "dir", "C:/d") == (0, "")
-    for start, archive in uploads:
-        with tarfile.open(fileobj=io.BytesIO(archive)) as foreign:
-            tool, twin = foreign.getmember("dir/tool"), foreign.getmember("dir/twin")
-            assert (tool.mode, twin.linkname) == (0o4755, "dir/tool")
-            assert foreign.getmember("dir/zlink").linkname == "tool"
-            assert foreign.getmember("dir/pipe").isfifo()
-            assert foreign.extractfile("dir/" + "n" * 200).read() == b"long"  # type: ignore[union-attr]
-            if not os.geteuid():
-                assert (tool.uid, tool.gid) == ((1234, 3_000_000) if start.archive else (0, 0))
-
-
-def test_a_stream_goes_to_a_directory_alone(uploads: list[Any], run: Run, tmp_path: Path) -> None:
-    for target in ("/f", "/new"):
-        code, err = run("-", f"C:{target}")
-        assert (code, "must be a directory" in err) == (1, True)
-    assert run("C:", "x") == (1, "argosy: a path is missing: use CONTAINER:PATH\n")
-    assert run("x", "C:")[0] == 1
-
-
-def test_the_way_there_and_back_keeps_a_tree(tmp_path: Path) -> None:
-    source, back = tmp_path / "source", tmp_path / "back"
-    (source / "a/b").mkdir(parents=True)
-    back.mkdir()
-    (source / "a/b/f").write_bytes(os.urandom(1_000_000))
-    (source / "empty").touch()
-    os.link(source / "empty", source / "a/again")
-    os.symlink("nowhere", source / "a/dangling")
-    (source / os.fsdecode(b"\xff\xfe")).write_text("no UTF-8")
-    ours, theirs = os.open(source, FOLDER), os.open(back, FOLDER)
-    unpack(pack(ours, b".", b"", True), theirs, b"", tree=True, root=True, archive=True)
-    os.close(ours)
-    os.close(theirs)
-    assert describe(source, times=False) == describe(back, times=False)
-
-
-NUMBERS = st.one_of(st.integers(0, 0o7777777), st.integers(0, 1 << 40))
-
-
-@settings(max_examples=300, deadline=None)
-@given(
-    st.lists(
-        st.tuples(
-            st.text(st.characters(blacklist_characters="\0/", blacklist_categories=["Cs"]), min_size=1, max_size=150),
-            st.sampled_from([D, F, S, L]),
-            st.binary(max_size=2000),
-            NUMBERS,
-        ),
-        max_size=6,
-    ),
-    st.sampled_from([tarfile.PAX_FORMAT, tarfile.GNU_FORMAT]),
-    st.integers(1, 3000),
-)
-def test_archives_as_another_reader_reads_them(
-    entries: list[tuple[str, bytes, bytes, int]], format: int, size: int
-) -> None:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=format, encoding="utf-8", errors="surrogateescape") as made:
-        for name, kind, content, number in entries:
-            info = tarfile.TarInfo(name)
-            info.type, info.uid, info.gid, info.mtime = kind, number, number, number
-            info.linkname = name if kind in (S, L) else ""
-            info.size = len(content) if kind == F else 0
-            made.addfile(info, io.BytesIO(content))
-    archive = buffer.getvalue()
-    chunks = (archive[at : at + size] for at in range(0, len(archive), size))
-    found = [
-        (m.name.rstrip(b"/").decode(), m.kind, b"".join(m.content()), m.uid, m.gid, m.time // 10**9)
-        for m in members(chunks)
-    ]
-    assert found == [(n.rstrip("/"), k, c if k == F else b"", u, u, min(u, 1 << 33)) for n, k, c, u in entries]
-
-
-@settings(max_examples=300, deadline=None)
-@given(st.binary(max_size=600), st.integers(0, 1600), st.integers(0, 2000))
-def test_a_damaged_archive_is_read_or_refused(noise: bytes, at: int, cut: int) -> None:
-    archive = tar(("dir", D, None), ("dir/" + "n" * 150, F, "x" * 700), ("dir/l", S, "n"))
-    damaged = archive[:at] + noise + archive[at + len(noise) : len(archive) - cut]
-    try:
-        for member in members(iter([damaged])):
-            assert sum(map(len, member.content())) == member.size
-    except BrokenArchive:
-        pass
-
-
-def test_extended_headers_cost_what_they_weigh() -> None:
-    """A chain of a thousand of them, one of a gigabyte, one that says it is longer than it is."""
-    info = tarfile.TarInfo("p" * 200)
-    one = info.tobuf(tarfile.PAX_FORMAT)[:-512]
-    assert len(one) == 1024
-    with pytest.raises(BrokenArchive, match="without end"):
-        list(members(iter([one * 3000])))
-    huge = tarfile.TarInfo("x")
-    huge.type, huge.size = b"x", 1 << 30
-    with pytest.raises(BrokenArchive, match="without end"):
-        list(members(iter([huge.tobuf(tarfile.GNU_FORMAT)])))
-    assert [m.name for m in members(iter([one * 100 + tarfile.TarInfo("x").tobuf(tarfile.GNU_FORMAT)]))] == [b"p" * 200]
-
-
-@pytest.mark.parametrize("read", foreign_wire.DECLARED)
-@settings(max_examples=200, deadline=None)
-@given(data=st.binary(max_size=3000))
-def test_no_reader_of_the_client_fails_but_as_it_says(read: Callable[[bytes], Any], data: bytes) -> None:
-    try:
-        read(data)
-    except foreign_wire.DECLARED[read]:
-        pass
 
 
 def test_a_download_to_standard_output_is_the_daemons_stream(fake: FakeDaemon, capfdbinary: Any) -> None:
