@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from argosy.errors import ArgosyError, Conflict, InvalidArgument, ResourceExhausted
 from argosyd.build.source import Found, Node, Skip, Source
 from argosyd.trees.openat import handle, same
-from argosyd.trees.root import Root, set_mode
+from argosyd.trees.root import Root, set_mode, set_xattr
 from argosyd.work import checkpoint
 
 _HELD = 64
@@ -202,18 +202,7 @@ class Copier:
 
 def _set_xattrs(target: int | str, node: Node) -> None:
     for name, value in node.xattrs.items():
-        if name.startswith(("trusted.", "user.overlay.", "security.selinux")):
-            # The host's own business: marks of overlays, labels.
-            continue
-        try:
-            if isinstance(target, int):
-                os.setxattr(target, name, value)
-            else:
-                os.setxattr(target, name, value, follow_symlinks=False)
-        except OSError as error:
-            # Attributes that this file system has no place for are left out, as Docker does.
-            if error.errno not in (errno.ENOTSUP, errno.EPERM):
-                raise
+        set_xattr(target, name, value, follow=False)
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ import stat
 from dataclasses import dataclass
 
 from argosyd.trees.openat import handle, open_directory, open_entry, open_file, same
-from argosyd.trees.root import Root, xattrs
+from argosyd.trees.root import Root, set_xattr, xattrs
 from argosyd.trees.walk import Entry, walk
 from argosyd.work import checkpoint
 
@@ -226,7 +226,7 @@ def _dress(fd: int, info: os.stat_result, attributes: dict[str, bytes]) -> None:
     os.fchown(fd, info.st_uid, info.st_gid)
     os.fchmod(fd, stat.S_IMODE(info.st_mode))
     for name, value in attributes.items():
-        _set_xattr(fd, name, value, follow=True)
+        set_xattr(fd, name, value, follow=True)
     os.utime(fd, ns=(info.st_atime_ns, info.st_mtime_ns))
 
 
@@ -243,21 +243,7 @@ def _dress_entry(target: int, entry: Entry) -> None:
         if not link:
             os.chmod(handle(held), stat.S_IMODE(info.st_mode))
         for name, value in xattrs(entry.directory, entry.name).items():
-            _set_xattr(handle(target, entry.name), name, value, follow=False)
+            set_xattr(handle(target, entry.name), name, value, follow=False)
         os.utime(handle(held), ns=(info.st_atime_ns, info.st_mtime_ns))
     finally:
         os.close(held)
-
-
-def _set_xattr(target: str | int, name: str, value: bytes, *, follow: bool) -> None:
-    if name.startswith(("trusted.", "security.selinux")):
-        return
-    try:
-        if isinstance(target, int):
-            os.setxattr(target, name, value)
-        else:
-            os.setxattr(target, name, value, follow_symlinks=follow)
-    except OSError as error:
-        # What this file system has no place for is left out, as Docker does.
-        if error.errno not in (errno.ENOTSUP, errno.EPERM):
-            raise

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import IO
 
 from argosyd.trees.openat import handle
-from argosyd.trees.root import Root, set_mode
+from argosyd.trees.root import Root, set_mode, set_xattr
 
 _XATTR = "SCHILY.xattr."
 _SECOND = 1_000_000_000
@@ -191,14 +191,5 @@ def _clean(name: str) -> str:
 def _set_xattrs(target: str | int, member: tarfile.TarInfo, *, follow: bool) -> None:
     for key, value in member.pax_headers.items():
         name = key.removeprefix(_XATTR)
-        if name != key and not name.startswith(("trusted.", "security.selinux")):
-            raw = value.encode("utf-8", "surrogateescape")
-            try:
-                if isinstance(target, int):
-                    os.setxattr(target, name, raw)
-                else:
-                    os.setxattr(target, name, raw, follow_symlinks=follow)
-            except OSError as error:
-                # What this file system has no place for is left out, as Docker does.
-                if error.errno not in (errno.ENOTSUP, errno.EPERM):
-                    raise
+        if name != key:
+            set_xattr(target, name, value.encode("utf-8", "surrogateescape"), follow=follow)

@@ -290,3 +290,21 @@ def xattrs(directory: int, name: str = "") -> dict[str, bytes]:
         if error.errno in (errno.ENOTSUP, errno.EPERM, errno.ENOENT, errno.ENODATA, errno.ELOOP):
             return {}
         raise
+
+
+def set_xattr(target: int | str, name: str, value: bytes, *, follow: bool) -> None:
+    """Sets one, of a descriptor or by `handle`, without following for a link itself.
+
+    What is the host's own business (marks of overlays, labels) or this file system has no place for is left out, as
+    Docker does.
+    """
+    if name.startswith(("trusted.", "user.overlay.", "security.selinux")):
+        return
+    try:
+        if isinstance(target, int):
+            os.setxattr(target, name, value)
+        else:
+            os.setxattr(target, name, value, follow_symlinks=follow)  # own: by `handle`
+    except OSError as error:
+        if error.errno not in (errno.ENOTSUP, errno.EPERM):
+            raise
