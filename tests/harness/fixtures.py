@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from grpc import StatusCode, aio
@@ -15,10 +15,12 @@ RUNTIMES = ("crun", "runc")
 """Those that everything must do with."""
 
 
+D = TypeVar("D", bound=Daemon)
+
+
 @contextlib.contextmanager
-def serving(*arguments: str, label: str) -> Iterator[Daemon]:
-    """A daemon that has busybox; at the end nothing of containers is left."""
-    made = Daemon(*arguments, label=label)
+def serving(made: D) -> Iterator[D]:
+    """Starts a daemon and gives it busybox; at the end nothing of containers is left, and it is closed."""
     try:
         made.start()
         made.import_busybox()
@@ -29,14 +31,18 @@ def serving(*arguments: str, label: str) -> Iterator[Daemon]:
 
 
 def a_daemon(
-    label: str, *arguments: str, runtimes: Sequence[str] = (), at_end: Callable[[Daemon], None] = lambda daemon: None
+    label: str,
+    *arguments: str,
+    runtimes: Sequence[str] = (),
+    kind: type[Daemon] = Daemon,
+    at_end: Callable[[Daemon], None] = lambda daemon: None,
 ) -> Any:
     """A fixture: one daemon for the file, or one for each runtime. `at_end` asserts what else holds."""
 
     @pytest.fixture(scope="module", params=runtimes or None)
     def daemon(request: pytest.FixtureRequest) -> Iterator[Daemon]:
         chosen = (f"--runtime={request.param}",) if runtimes else ()
-        with serving(*arguments, *chosen, label=label) as made:
+        with serving(kind(*arguments, *chosen, label=label)) as made:
             yield made
             at_end(made)
 

@@ -27,7 +27,7 @@ exec sleep 1000
 
 @pytest.fixture(scope="module")
 def daemon() -> Iterator[Daemon]:
-    with serving(label="cp") as made:
+    with serving(Daemon(label="cp")) as made:
         line = ["run", "-d", "--name", "box", "--network", "none", "busybox", "sh", "-c", MADE]
         made.argosy(*line, check=True)
         script = "while [ ! -h /target/to-made ]; do sleep 0.05; done"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from grpc import StatusCode, aio
-from tests.harness.containers import Client, until
+from tests.harness.containers import Client, connected, until
+from tests.harness.fixtures import RUNTIMES, a_daemon
 from tests.harness.machine import Machine
 
 from argosy.v1 import common_pb2
@@ -19,25 +18,7 @@ RUNNING, EXITED = pb.CONTAINER_STATE_RUNNING, pb.CONTAINER_STATE_EXITED
 UNLESS_STOPPED = pb.RestartPolicy(condition=pb.RestartPolicy.CONDITION_UNLESS_STOPPED)
 
 
-@pytest.fixture(scope="module", params=["crun", "runc"])
-def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
-    made = Machine(f"--runtime={request.param}", label="boot")
-    try:
-        made.start()
-        made.import_busybox()
-        yield made
-        assert made.left() == {}
-    finally:
-        made.close()
-
-
-@contextlib.asynccontextmanager
-async def connected(machine: Machine) -> AsyncIterator[Client]:
-    client = Client(machine.address)
-    try:
-        yield client
-    finally:
-        await client.channel.close()
+machine = a_daemon("boot", runtimes=RUNTIMES, kind=Machine)
 
 
 async def status(client: Client, id: str) -> Any:
@@ -68,7 +49,7 @@ SCRIPT = 'echo ran >>/kept; echo ran >>/data/kept; chown 5:5 /data/kept; echo "r
 @pytest.mark.parametrize("userns", ["", "auto"])
 async def test_containers_keep_what_they_wrote(machine: Machine, userns: str) -> None:
     spec = {"userns_mode": userns, "mounts": [volume(f"data{userns}", "/data")]}
-    async with connected(machine) as client:
+    async with connected(machine.address) as client:
         policy = await client.started("sh", "-c", SCRIPT, restart_policy=UNLESS_STOPPED, **spec)
         await until_said(client, policy, b"run 1")
         plain = await client.started("sh", "-c", SCRIPT, **spec)
@@ -78,7 +59,7 @@ async def test_containers_keep_what_they_wrote(machine: Machine, userns: str) ->
         await client.stub.Kill(pb.KillContainerRequest(container=stopped))
         passing = await client.started("sleep", "1000", auto_remove=True, mounts=[volume("", "/gone")])
     machine.reboot()
-    async with connected(machine) as client:
+    async with connected(machine.address) as client:
         await until_running(client, policy)
         await until_said(client, policy, b"run 2")
         assert (await client.logs(policy)).splitlines() == [b"run 1", b"run 2"]
@@ -106,13 +87,13 @@ async def test_a_volume_that_is_a_mount_is_mounted_again(machine: Machine) -> No
     machine.argosy(
         "volume", "create", "-o", "type=none", "-o", "o=bind", "-o", f"device={kept}", "bound", check=True
     )  # fmt: skip
-    async with connected(machine) as client:
+    async with connected(machine.address) as client:
         id = await client.started(
             "sh", "-c", "echo ran >>/data/kept; sleep 1000", mounts=[volume("bound", "/data")],
             restart_policy=UNLESS_STOPPED,
         )  # fmt: skip
     machine.reboot()
-    async with connected(machine) as client:
+    async with connected(machine.address) as client:
         await until_running(client, id)
 
         async def twice() -> bool:
@@ -126,13 +107,13 @@ async def test_a_volume_that_is_a_mount_is_mounted_again(machine: Machine) -> No
 
 async def test_a_flooded_log_goes_on_within_its_bound(machine: Machine) -> None:
     log = pb.LogConfig(options={"max-size": "100k", "max-file": "2"})
-    async with connected(machine) as client:
+    async with connected(machine.address) as client:
         id = await client.started("seq", "1", "1000000000", restart_policy=UNLESS_STOPPED, log=log)
         before = machine.data_dir / "containers" / id
         await until_turned(before, 10)
         mark = turned(before)
     machine.reboot()
-    async with connected(machine) as client:
+    async with connected(machine.address) as client:
         await until_running(client, id)
         await until_turned(before, mark + 10)
         await client.stub.Kill(pb.KillContainerRequest(container=id))

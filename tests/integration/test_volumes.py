@@ -44,7 +44,7 @@ def image_with_data() -> bytes:
 
 @pytest.fixture(scope="module")
 def daemon() -> Iterator[Daemon]:
-    with serving(label="volumes") as made:
+    with serving(Daemon(label="volumes")) as made:
         made.argosy("import", "-c", "VOLUME /data", "-", "withdata", stdin=image_with_data(), check=True)
         yield made
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from tests.harness.containers import Client, until
 from tests.harness.daemon import Daemon
+from tests.harness.fixtures import serving
 
 from argosyd.exhausted import translated
 
@@ -23,12 +24,8 @@ def few(request: pytest.FixtureRequest) -> Iterator[Daemon]:
     """A daemon with few descriptors."""
     made = Daemon(label="few")
     made.wrapper = ("prlimit", f"--nofile=40:{request.param}", "--")
-    try:
-        made.start()
-        made.import_busybox()
+    with serving(made):
         yield made
-    finally:
-        made.close()
 
 
 def descriptors(daemon: Daemon) -> int:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 
 import pytest
+from tests.harness.fixtures import serving
 from tests.harness.small_disk import SmallDisk
 
 FILL = "n=0; while :; do n=$((n+1)); dd if=/dev/zero of=/tmp/fill-$n bs=4k 2>/dev/null; done"
@@ -14,13 +15,8 @@ FILL = "n=0; while :; do n=$((n+1)); dd if=/dev/zero of=/tmp/fill-$n bs=4k 2>/de
 
 @pytest.fixture
 def small() -> Iterator[SmallDisk]:
-    made = SmallDisk()
-    try:
-        made.start()
-        made.import_busybox()
+    with serving(SmallDisk()) as made:
         yield made
-    finally:
-        made.close()
 
 
 def ok(small: SmallDisk, *arguments: str, code: int = 0) -> str:
