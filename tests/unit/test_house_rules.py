@@ -12,11 +12,11 @@ SERVER = Path(__file__).resolve().parents[2] / "server" / "argosyd"
 ROOMS = (
     "build/*.py",
     "cluster/images.py",
-    "containers/change.py", "containers/commit.py", "containers/copy.py", "containers/exec.py", "containers/failure.py",
-    "containers/inside.py", "containers/launch.py", "containers/roots.py",
+    "containers/*.py",
     "images/layers.py", "images/tarindex.py", "images/taring.py", "images/tarscan.py", "images/unpack.py",
     "snapshots/*.py",
     "trees/*.py",
+    "userns/*.py",
     "volumes/*.py",
 )  # fmt: skip
 """What works on a root, an upper directory, a volume, a context, a layer or a cache, and the room they do it in."""

@@ -148,12 +148,12 @@ class Control:
         new = names.check(name)
         old = cell.name
         async with cell.lock:
-            self._s.index.rename(cell, new)
+            self._s.index.rename(cell, new)  # own: names in memory
             definition = replace(cell.definition, name=new)
             try:
                 await self._s.store.put(definition, cell.state)
             except BaseException:
-                self._s.index.rename(cell, old)
+                self._s.index.rename(cell, old)  # own: names in memory
                 raise
             cell.definition = definition
             await self._s.doors.network.renamed(cell.id, new)

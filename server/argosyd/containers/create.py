@@ -109,7 +109,7 @@ class Creator:
         s.doors.images.in_use(image.id, f"container:{id}")
         await s.doors.images.ensure_unpacked(image)
         home = s.layout.home(id)
-        home.mkdir(parents=True, mode=0o700)
+        home.mkdir(parents=True, mode=0o700)  # own: the container's home, not its root
         await s.doors.snapshots.prepare(id, image.chain_id)
         wanted = [*cell.definition.spec.mounts, *self._mounts_from(cell.definition.spec)]
         mounts = await s.doors.volumes.resolve(id, wanted, image.config.volumes, self.root(id))

@@ -72,7 +72,7 @@ class Lifecycle:
         try:
             require_room()
             # What was not cleaned before (a crash) must be gone before it is made again.
-            if s.layout.bundle(cell.id).exists():
+            if s.layout.bundle(cell.id).exists():  # own: the bundle
                 await self.clean(cell)
             await s.store.put_state(cell.id, cell.state)
             run = await self._launch(cell)
@@ -149,7 +149,7 @@ class Lifecycle:
     async def exited(self, cell: Cell, run: Run, code: int, error: str, at: Timestamp) -> None:
         """Takes note of an exit, tells everybody at once, then cleans up and does what the policies say."""
         s = self._s
-        oom = (run.bundle / "oom").exists() or s.cgroups.oom_kills(s.cgroup(cell)) > 0
+        oom = (run.bundle / "oom").exists() or s.cgroups.oom_kills(s.cgroup(cell)) > 0  # own: the bundle
         ended = Exit(code, error, oom, at)
         self._cleaning.add(run.cleaned)
         # With the exit goes what comes of it: one record, so that no daemon knows the one without the other.
@@ -277,7 +277,7 @@ class Lifecycle:
         except BaseException:
             cell.state = before
             raise
-        if s.layout.bundle(cell.id).exists():
+        if s.layout.bundle(cell.id).exists():  # own: the bundle
             await self.clean(cell)
         for joiner in cell.take_joiners():
             joiner.fail(None)
@@ -310,6 +310,6 @@ class LifecycleFollower:
 def exited_at(run_bundle: os.PathLike[str]) -> Timestamp:
     """When a monitor wrote the exit file."""
     try:
-        return Timestamp(os.stat(os.path.join(run_bundle, "exit")).st_mtime_ns)
+        return Timestamp(os.stat(os.path.join(run_bundle, "exit")).st_mtime_ns)  # own: the bundle
     except OSError:
         return Timestamp(time.time_ns())

@@ -47,5 +47,5 @@ def remove_directory(directory: Path) -> None:
             if error.errno != errno.ENOTEMPTY or not tries_left:
                 raise
         # Not so when somebody else took out of it what was to be removed next.
-        if not directory.exists():
+        if not directory.exists():  # own: a container's home
             return

@@ -88,7 +88,7 @@ class Restorer:
             await self._creator.undo(cell, remove_volumes=cell.state.remove_volumes)
         elif intent is Intent.START or cell.running:
             await self._was_running(cell)
-        elif self._s.layout.bundle(cell.id).exists():
+        elif self._s.layout.bundle(cell.id).exists():  # own: the bundle
             # The daemon ended between an exit and the end of cleaning up.
             await self._lifecycle.clean(cell)
             await self._ended_meanwhile(cell)
@@ -125,7 +125,8 @@ class Restorer:
             # As if nobody had asked, but for what a client that asked was told: no answer.
             code = cell.state.status.exit_code
         elif code is None:
-            code, error = (137, MONITOR_LOST) if bundle.exists() else (_AFTER_A_BOOT, "the host went down")
+            lost = bundle.exists()  # own: the bundle
+            code, error = (137, MONITOR_LOST) if lost else (_AFTER_A_BOOT, "the host went down")
         again = (started or cell.state.status.started_at > 0) and restart.wanted(
             cell.definition.spec.restart_policy, exit_code=code,
             stopped_by_user=cell.state.stopped_by_user, restarts=cell.state.status.restart_count,
@@ -135,7 +136,7 @@ class Restorer:
         if started:
             cell.change(
                 intent=Intent.NONE, state=state, pid=0, exit_code=code, error=error, finished_at=at,
-                oom_killed=(bundle / "oom").exists(), endpoints=(), ports=(),
+                oom_killed=(bundle / "oom").exists(), endpoints=(), ports=(),  # own: the bundle
             )  # fmt: skip
             s.tell(cell, "die", exitCode=str(code))
         else:
@@ -154,7 +155,7 @@ class Restorer:
         pid = read_pid(bundle / "container.pid")
         monitor_pid = read_pid(bundle / "conmon.pid")
         # The runtime takes this FIFO away when it lets the process run (crun and runc alike).
-        waiting = (self._s.conmon.runtime.root / cell.id / "exec.fifo").exists()
+        waiting = (self._s.conmon.runtime.root / cell.id / "exec.fifo").exists()  # own: the bundle
         if not pid or waiting or not is_monitor_of(monitor_pid, bundle):
             return None
         try:
@@ -182,7 +183,7 @@ class Restorer:
         """Whether there is a record of a container, be it one that cannot be read."""
         return self._s.index.by_id(id) is not None or id in self._unread
 
-    async def _sweep(self) -> None:
+    async def _sweep(self) -> None:  # own: homes, bundles, what the runtime keeps
         """Removes what belongs to no container: processes, bundles, cgroups, what other rooms have in its name."""
         s = self._s
         await self._end_strays()
@@ -218,7 +219,7 @@ class Restorer:
 def exited_at_start(bundle: Path) -> int:
     """When the runtime made the container, as the pidfile tells."""
     try:
-        return os.stat(bundle / "container.pid").st_mtime_ns
+        return os.stat(bundle / "container.pid").st_mtime_ns  # own: the bundle
     except OSError:
         return 0
 

@@ -72,8 +72,8 @@ class Namespaces:
             self._wait()
             if not joined:
                 for name, ranges in (("gid_map", id_map.gids), ("uid_map", id_map.uids)):
-                    Path(f"/proc/{self._process.pid}/{name}").write_text(kernel_text(ranges))
-            self._fd = os.open(self.user, os.O_RDONLY | os.O_CLOEXEC)
+                    Path(f"/proc/{self._process.pid}/{name}").write_text(kernel_text(ranges))  # own: procfs
+            self._fd = os.open(self.user, os.O_RDONLY | os.O_CLOEXEC)  # own: procfs
         except OSError as error:
             self.close()
             raise _unmade(error.strerror or str(error)) from None

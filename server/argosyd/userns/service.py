@@ -32,7 +32,7 @@ class UserNamespaces:
 
     async def start(self) -> None:
         """Refuses a daemon-wide mapping that this host cannot give. Unsupported, Unavailable."""
-        if self._top.is_dir():
+        if self._top.is_dir():  # own: in the run directory
             # No RUN of a build outlives its daemon; a container's place is cleaned with the container.
             for name in os.listdir(self._top):
                 if name.startswith("build-"):
@@ -78,7 +78,7 @@ class UserNamespaces:
         return Stage(self._run_dir, id)
 
 
-def _require_way_to(run_dir: Path) -> None:
+def _require_way_to(run_dir: Path) -> None:  # own: the run directory
     """Unsupported when a container's root could not come to what is mounted there."""
     closed = next((p for p in (run_dir, *run_dir.parents) if not p.stat().st_mode & 0o001), None)
     if closed is not None:
@@ -108,6 +108,6 @@ def _name(find: Callable[[], str]) -> str:
 
 def _text(path: str) -> str:
     try:
-        return Path(path).read_text(errors="replace")
+        return Path(path).read_text(errors="replace")  # own: /etc
     except OSError:
         return ""

@@ -22,7 +22,7 @@ class Stage:
         self._top = run_dir / "userns"
         self._place = self._top / id
 
-    def open(self, gid: int) -> None:
+    def open(self, gid: int) -> None:  # own: below the run directory
         """Makes the directory; `gid` is the host's of the container's root."""
         self._top.mkdir(exist_ok=True, mode=0o711)
         self._top.chmod(0o711)
@@ -30,14 +30,14 @@ class Stage:
         os.chown(self._place, 0, gid)
         self._place.chmod(0o710)
 
-    def root(self, root: Path) -> Path:
+    def root(self, root: Path) -> Path:  # own: below the run directory
         """The container's root, seen here."""
         place = self._place / "root"
         place.mkdir(exist_ok=True)
         mounts.mount_bind(root, place)
         return place
 
-    def mapped(self, name: str, source: Path, mapping: MountMap) -> Path:
+    def mapped(self, name: str, source: Path, mapping: MountMap) -> Path:  # own: below the run directory
         """A directory or file of the engine's own, id-mapped. Unsupported (file system)."""
         self.open(mapping.root[1])
         place = self._place / name
@@ -48,7 +48,7 @@ class Stage:
         bind_mapped(source, place, mapping)
         return place
 
-    def clear(self) -> None:
+    def clear(self) -> None:  # own: below the run directory
         """Unmounts and removes it all; nothing when there is nothing."""
         try:
             entries = sorted(os.listdir(self._place))
