@@ -64,13 +64,18 @@ async def test_an_unknown_image_leaves_nothing(client: Client) -> None:
 
 
 async def test_life_from_create_to_remove(client: Client) -> None:
-    id = await client.create("sh", "-c", "trap 'exit 5' TERM; while true; do sleep 0.05; done", name="life")
+    id = await client.create("sh", "-c", "trap 'exit 5' TERM; echo ready; while true; do sleep 0.05; done", name="life")
     assert (await client.inspect("life")).status.state == pb.CONTAINER_STATE_CREATED
     await client.stub.Start(pb.StartContainerRequest(container=id))
     await client.stub.Start(pb.StartContainerRequest(container=id))
     running = (await client.inspect(id[:12])).status
     assert running.state == pb.CONTAINER_STATE_RUNNING
     assert Path(f"/proc/{running.pid}").exists()
+
+    async def ready() -> bool:
+        return await client.logs(id) == b"ready\n"
+
+    await until(ready)
     with pytest.raises(aio.AioRpcError) as caught:
         await client.stub.Remove(pb.RemoveContainerRequest(container=id))
     assert caught.value.code() == StatusCode.FAILED_PRECONDITION
@@ -222,7 +227,8 @@ async def test_limits_are_set_and_updated(client: Client, daemon: Daemon) -> Non
 
 
 async def test_out_of_memory_is_told(client: Client) -> None:
-    resources = common_pb2.Resources(memory_bytes=8 << 20, memory_swap_bytes=8 << 20)
+    # A runtime written in Go needs more than a small container does, and within the limit.
+    resources = common_pb2.Resources(memory_bytes=32 << 20, memory_swap_bytes=32 << 20)
     id = await client.create("sh", "-c", "x=a; while true; do x=$x$x; done", resources=resources)
     await client.stub.Start(pb.StartContainerRequest(container=id))
     assert await client.wait(id) == 137

@@ -124,7 +124,7 @@ class Conmon:
         ]  # fmt: skip
         if log.path and log.turn_over:
             arguments.append(f"--log-size-max={log.turn_over}")
-        arguments += [f"--runtime-arg={a}" for a in self.runtime.arguments]
+        arguments += [f"--runtime-arg={a}" for a in (*self.runtime.arguments, *self.runtime.apart(bundle))]
         if stdio.tty:
             arguments.append("--terminal")
         if stdio.stdin:

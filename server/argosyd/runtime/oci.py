@@ -45,6 +45,11 @@ class OciRuntime:
         own = ("--cgroup-manager=cgroupfs",) if self.name == "crun" else ()
         return (f"--root={self.root}", "--log-format=json", *own)
 
+    def apart(self, bundle: Path) -> tuple[str, ...]:
+        """Options that keep what it has to remark out of the streams of the process that it starts; errors come there.
+        crun remarks nothing."""
+        return (f"--log={bundle}/runtime.log",) if self.name == "runc" else ()
+
     async def _run(self, *arguments: str) -> Result:
         return await run((self.path, *self.arguments, *arguments), timeout=60)
 
