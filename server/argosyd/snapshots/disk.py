@@ -86,7 +86,10 @@ def compare(tree: Path, below: Path) -> list[Change]:
 
 
 def usage(tree: Path) -> SnapshotUsage:
-    """What a layer takes. OSError."""
-    with Root.at(tree) as top:
-        found = measure(top.fd, same_mount=True)
+    """What a layer takes: nothing where a removal that was cut short has taken it away already. OSError."""
+    try:
+        with Root.at(tree) as top:
+            found = measure(top.fd, same_mount=True)
+    except FileNotFoundError:
+        return SnapshotUsage(0, 0)
     return SnapshotUsage(found.disk, found.entries)

@@ -8,6 +8,8 @@ from tests.harness.attack import immutable, make_deep
 
 from argosy.errors import NotFound
 from argosyd.leftovers import Leftovers
+from argosyd.snapshots import disk
+from argosyd.snapshots.model import SnapshotUsage
 from argosyd.snapshots.overlay import OverlaySnapshotter
 from argosyd.state.database import Database
 
@@ -177,3 +179,7 @@ async def test_a_start_removes_deep_trees_that_a_crash_left(tmp_path: Path) -> N
     database, _ = await _open(tmp_path)
     assert sorted(p.name for p in (tmp_path / "snapshots").iterdir()) == ["empty"]
     await database.close()
+
+
+def test_a_removal_that_was_cut_short_left_nothing_to_measure(tmp_path: Path) -> None:
+    assert disk.usage(tmp_path / "gone" / "fs") == SnapshotUsage(0, 0)
