@@ -47,7 +47,7 @@ from argosyd.containers.model import ContainerSpec
 from argosyd.containers.spec import users
 from argosyd.dockerfile import expand, words
 from argosyd.dockerfile.parser import parse, parse_trigger
-from argosyd.images import changes, compression, manifest, oci_config, reference
+from argosyd.images import changes, compression, config_rules, manifest, oci_config, reference
 from argosyd.images.model import Credentials, Image, ImageConfig
 from argosyd.images.registry import auth
 from argosyd.images.tarindex import TarIndex
@@ -84,7 +84,7 @@ def dockerfile(data: bytes) -> None:
                 scope.copy_words(instruction)
             elif instruction.keyword != "RUN":
                 scope.apply(instruction)
-        oci_config.check(scope.config)
+        config_rules.problem(scope.config)
 
 
 def dockerfile_words(data: bytes) -> None:
