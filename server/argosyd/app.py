@@ -18,7 +18,7 @@ from typing import Protocol
 
 from grpc import aio
 
-from argosy.errors import Conflict
+from argosy.errors import Conflict, DataLoss
 from argosy.v1 import (
     builds_pb2_grpc,
     cluster_pb2_grpc,
@@ -123,6 +123,7 @@ class Engine:
         self._stack.callback(os.close, _lock(config.data_dir))
         database = await Database.open(config.data_dir / "argosy.db")
         self._stack.push_async_callback(database.close)
+        engine_id = await _engine_id(database, config.data_dir)
         events = EventBus()
         self._stack.callback(events.close)
         storage = await self._open_storage(database, events)
@@ -160,7 +161,7 @@ class Engine:
             warnings=lambda: [*network.warnings, *self._leftovers.warnings],
             usages=[storage.images.usage, containers.usage, storage.volumes.usage, builds.usage, self._leftovers.usage],
         )
-        identity = Identity(await _engine_id(database), storage.snapshots.name, containers.runtime.name, self._host)
+        identity = Identity(engine_id, storage.snapshots.name, containers.runtime.name, self._host)
         system = SystemServicer(config, identity, events, census, pruners)
         self._serve("System", lambda s: system_pb2_grpc.add_SystemServicer_to_server(system, s))
         await self._open(ApiServer(config, self._services, [ForwardInterceptor(cluster)]))
@@ -245,15 +246,31 @@ class Engine:
         await self._stack.aclose()
 
 
-async def _engine_id(database: Database) -> str:
-    """The engine's lasting id, made the first time it is asked for."""
+async def _engine_id(database: Database, data_dir: Path) -> str:
+    """The engine's lasting id, made the first time it is asked for. DataLoss when the record is new and what it is
+    about is not: each room would take all that lies there for nobody's, and sweep it."""
+    lie_there = [name for name in ("snapshots", "volumes") if _holds_any(data_dir / name)]
 
     def get_or_make(connection: sqlite3.Connection) -> str:
-        connection.execute("INSERT OR IGNORE INTO engine VALUES ('id', ?)", (str(uuid.uuid4()),))
         row = connection.execute("SELECT value FROM engine WHERE name = 'id'").fetchone()
-        return str(row[0])
+        if row is not None:
+            return str(row[0])
+        if lie_there:
+            raise DataLoss(
+                f"{database.path} is empty, but there are {' and '.join(lie_there)} in {data_dir}: restore argosy.db and"
+                " argosy.db-wal from a copy, or start with another --data-dir",
+                kind="state", reason="STATE_LOST",
+            )  # fmt: skip
+        made = str(uuid.uuid4())
+        connection.execute("INSERT INTO engine VALUES ('id', ?)", (made,))
+        return made
 
-    return await database.write(get_or_make)
+    return await database.write(get_or_make, durable=True)
+
+
+def _holds_any(directory: Path) -> bool:
+    """Whether something that somebody made lies in a room's directory."""
+    return directory.is_dir() and any(name != "empty" for name in os.listdir(directory))
 
 
 def _lock(data_dir: Path) -> int:

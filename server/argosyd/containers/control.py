@@ -81,6 +81,11 @@ class Control:
             async with asyncio.timeout(_KILL_PATIENCE):
                 await asyncio.shield(run.ended)
         except TimeoutError:
+            if run.process.has_ended() or run.process.pid == run.monitor.pid:
+                # It is gone, and its monitor does not tell: somebody stopped it, or its disk does not answer.
+                run.monitor.send(signal.SIGKILL)
+                await asyncio.shield(run.ended)
+                return
             raise Conflict(
                 f"container {cell.id[:12]} did not end after SIGKILL: its process is stuck in the kernel",
                 kind="container",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence, Set
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from argosy.errors import Conflict, NotFound
+from argosy.errors import Conflict, DataLoss, NotFound
 from argosyd.images.content import ContentStore
 from argosyd.images.index import ImageIndex
 from argosyd.images.layers import LayerStore
@@ -16,6 +17,8 @@ from argosyd.images.manifest import Manifest
 from argosyd.images.model import Image
 from argosyd.images.oci_config import chain_id
 from argosyd.snapshots.model import Snapshotter
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +113,9 @@ class Garbage:
         names = {n.partition("@")[2] for n in image.repo_digests}
         try:
             return {*blobs_of(image, self._manifest(image)), *names}
-        except NotFound:
-            # Its manifest is lost: the snapshots still serve containers, so keep what is known.
+        except (NotFound, DataLoss, OSError) as error:
+            # Its manifest is lost or damaged: the snapshots still serve containers, so keep what is known.
+            log.warning("the manifest of image %s cannot be read: %s: pull it again", image.id, error)
             return {image.id, image.manifest_digest, *names}
 
 

@@ -54,6 +54,7 @@ class Attachments:
                 await self._take_over(attached, state)
         await self._kernel.run(lambda: self._drop_strangers({a.namespace for a, _ in recorded}))
         await self._kernel.run(lambda: self._kernel.firewall(self._whole_ruleset()))
+        self._kernel.whole = (self._catalog.table, self._whole_ruleset)
         for attached in self._attached.values():
             await self._start_resolver(attached)
 

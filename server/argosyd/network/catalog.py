@@ -236,7 +236,8 @@ class Catalog:
         return network
 
     def _tear_down(self, network: Network) -> None:
-        self._kernel.firewall(rules.remove_bridge(self.table, bridge_of(network)))
+        # Written whole again, it does not hold this network any more.
+        self._kernel.forget(rules.remove_bridge(self.table, bridge_of(network)))
         self._kernel.remove_link(network.bridge)
 
 

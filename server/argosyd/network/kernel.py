@@ -64,6 +64,8 @@ class Kernel:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="network")
         self._route: Any = None
         self._nft: Nft | None = None
+        self.whole: tuple[str, Callable[[], str]] | None = None
+        """The firewall's table, and all of it as it is to be."""
         self._home = -1
 
     async def start(self) -> None:
@@ -94,10 +96,28 @@ class Kernel:
     # -- firewall -----------------------------------------------------------------------------------------------
 
     def firewall(self, commands: str) -> None:
-        """Runs nft commands in one transaction. The library is opened by the first who needs it. Unavailable."""
+        """Runs nft commands in one transaction. The library is opened by the first who needs it. Unavailable.
+
+        When somebody has flushed the ruleset, `whole` is written again first.
+        """
         if self._nft is None:
             self._nft = Nft()
-        self._nft.run(commands)
+        try:
+            self._nft.run(commands)
+        except Unavailable:
+            if self.whole is None or self._has(self._nft, self.whole[0]):
+                raise
+            log.warning("the firewall's table %s is gone: it is written again", self.whole[0])
+            self._nft.run(self.whole[1]())
+            self._nft.run(commands)
+
+    @staticmethod
+    def _has(nft: Nft, table: str) -> bool:
+        try:
+            nft.run(f"list table ip {table}")
+        except Unavailable:
+            return False
+        return True
 
     def forget(self, commands: str) -> None:
         """Runs commands that delete what may be gone already."""

@@ -99,7 +99,7 @@ class PidFd:
             fd = os.dup(self.fd)
         except OSError:
             # None to be had: an end that nobody sees would be worse than one that is seen late.
-            while not self._has_ended():
+            while not self.has_ended():
                 await asyncio.sleep(_LOOK)
             return
         try:
@@ -109,7 +109,8 @@ class PidFd:
             loop.remove_reader(fd)
             os.close(fd)
 
-    def _has_ended(self) -> bool:
+    def has_ended(self) -> bool:
+        """Whether the process has ended, waited for or not."""
         if self.fd < 0:
             return True
         poll = select.poll()

@@ -93,6 +93,10 @@ class LocalDriver:
         """What lies on the disk."""
         return set(os.listdir(self._root))  # own: the directory of all volumes
 
+    def is_volume(self, name: str) -> bool:
+        """Whether what lies there under a name is a volume, rather than what is left of one."""
+        return NAME.fullmatch(name) is not None and self.path(name).is_dir()  # own: in the directory of all volumes
+
     def mounted(self, name: str) -> bool:
         """Whether a file system is mounted on a volume."""
         return self.path(name) in mounts.mounted_below(self._root / name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import secrets
 import threading
 import time
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 looking = Workers("looking into a volume", 8, 30.0)
 """A volume's file system may be a server's that does not answer."""
 copying = Workers("copying into a volume", 4, 3600.0)
+_ANONYMOUS = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ class Volumes:
         self._locks = Locks()
 
     async def start(self) -> None:
-        """Finishes or undoes what a crash left half done. The record decides: what it does not know is deleted."""
+        """Finishes or undoes what a crash left half done. What the record does not know is deleted, unless it is a volume."""
         self._driver.start()
         unread = await self._store.load(self._leftovers)
         for entry in self._store:
@@ -69,7 +71,20 @@ class Volumes:
                 await self._undo_fill(entry, threading.Lock())
         known = {entry.volume.name for entry in self._store} | unread
         for name in self._driver.names() - known:
-            await self._remove_unknown(name)
+            if self._driver.is_volume(name):
+                await self._take_up(name)
+            else:
+                await self._remove_unknown(name)
+
+    async def _take_up(self, name: str) -> None:
+        """A volume whose record was lost, in a power cut say. Data is nobody's to throw away."""
+        with self._leftovers.apart(f"volume {name}"):
+            volume = Volume(
+                name=name, driver="local", mountpoint=str(self._driver.path(name)), created=Timestamp(self._clock()),
+                labels={}, options={}, anonymous=_ANONYMOUS.fullmatch(name) is not None,
+            )  # fmt: skip
+            await self._store.made(await self._store.insert(volume), None)
+            log.warning("volume %s had files and no record: it has one again, without labels and options", name)
 
     async def _remove_unknown(self, name: str) -> None:
         try:
