@@ -67,6 +67,7 @@ from argosyd.state.database import Database
 from argosyd.system import Census, Identity, Pruners
 from argosyd.userns.service import UserNamespaces
 from argosyd.volumes.service import Volumes
+from argosyd.work import removing
 
 log = logging.getLogger("argosyd")
 
@@ -120,6 +121,7 @@ class Engine:
     async def _start(self) -> None:
         config = self.config
         modes.close_off(config.data_dir, config.run_dir)
+        removing.ready()
         self._stack.callback(os.close, _lock(config.data_dir))
         database = await Database.open(config.data_dir / "argosy.db")
         self._stack.push_async_callback(database.close)

@@ -84,7 +84,11 @@ class Workers:
                 loop.call_soon_threadsafe(place.release)
 
         event = threading.Event()
-        future = self._begin(event, partial(call, *args, **kwargs))
+        try:
+            future = self._begin(event, partial(call, *args, **kwargs))
+        except BaseException:
+            place.release()
+            raise
         future.add_done_callback(ended)
         return await self._within(event, future)
 
@@ -138,24 +142,44 @@ class Workers:
         self._submit(work)
         return future
 
+    def ready(self) -> None:
+        """Starts a thread where there is none yet: this work goes on when no more can be started. RuntimeError."""
+        with self._lock:
+            if not self._threads:
+                self._start()
+
     def _submit(self, work: Callable[[], None]) -> None:
         with self._lock:
             self._queue.put(work)
             if self._idle:
                 self._idle -= 1
             elif self._threads < self._most:
-                self._threads += 1
-                name = f"{self._name.replace(' ', '-')}-{self._threads}"
-                threading.Thread(target=self._serve, name=name, daemon=True).start()
+                try:
+                    self._start()
+                except RuntimeError:
+                    # No more can be started: those there are have it to do, or nobody.
+                    if not self._threads:
+                        self._queue.get_nowait()
+                        raise
+
+    def _start(self) -> None:
+        name = f"{self._name.replace(' ', '-')}-{self._threads + 1}"
+        threading.Thread(target=self._serve, name=name, daemon=True).start()
+        self._threads += 1
+
+    def _next(self) -> Callable[[], None] | None:
+        try:
+            return self._queue.get_nowait()
+        except Empty:
+            return None
 
     def _serve(self) -> None:
         while True:
-            try:
-                work = self._queue.get_nowait()
-            except Empty:
-                with self._lock:
-                    self._idle += 1
-                work = self._queue.get()
+            with self._lock:
+                # One that looks and finds nothing counts as idle before anybody puts something there.
+                work = self._next()
+                self._idle += work is None
+            work = work or self._queue.get()
             work()
             # What it holds must not live until the next comes.
             del work

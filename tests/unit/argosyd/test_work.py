@@ -141,9 +141,14 @@ async def test_one_that_never_answers_leaves_the_others_their_threads() -> None:
 
 
 async def test_who_does_not_wait_any_longer_still_has_what_goes_on() -> None:
-    workers, never = Workers("looking", 4, 0.2), threading.Event()
-    gone = asyncio.ensure_future(workers.run_for("container a", never.wait))
-    await asyncio.sleep(0)
+    workers, begun, never = Workers("looking", 4, 0.2), threading.Event(), threading.Event()
+
+    def wait() -> None:
+        begun.set()
+        never.wait()
+
+    gone = asyncio.ensure_future(workers.run_for("container a", wait))
+    assert await asyncio.to_thread(begun.wait, LONG)
     gone.cancel()
     with pytest.raises(asyncio.CancelledError):
         await gone
@@ -152,3 +157,27 @@ async def test_who_does_not_wait_any_longer_still_has_what_goes_on() -> None:
             await workers.run_for("container a", int)
     finally:
         never.set()
+
+
+async def test_what_is_ready_goes_on_when_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    workers, bare = Workers("work", 2, LONG), Workers("work", 2, LONG)
+    workers.ready()
+    gate = threading.Event()
+    with monkeypatch.context() as none:
+
+        def start(thread: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        none.setattr(threading.Thread, "start", start)
+        first = asyncio.ensure_future(workers.run(gate.wait, LONG))
+        second = asyncio.ensure_future(workers.run(divmod, 7, 2))
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match="can't start"):
+                await bare.run_for("anything", divmod, 7, 2)
+        gate.set()
+        assert await first
+        assert await second == (3, 1)
+    assert await bare.run_for("anything", divmod, 7, 2) == (3, 1)
+    # And threads that could not be started then can be now.
+    together = threading.Barrier(2)
+    await asyncio.gather(workers.run(together.wait, LONG), workers.run(together.wait, LONG))
