@@ -40,6 +40,8 @@ _TIMEOUT = aiohttp.ClientTimeout(total=None, connect=15, sock_connect=15, sock_r
 _ACCEPT = ", ".join((*manifests.MANIFEST_TYPES, *manifests.INDEX_TYPES))
 ATTEMPTS = 4
 """Tries of a request that failed for a reason that may pass."""
+DOCUMENT_TIMEOUT = 120.0
+"""Seconds for the whole of an answer that is not a blob."""
 _LARGEST_TOKEN, _LARGEST_ERROR = 256 << 10, 64 << 10
 """Bytes of an answer."""
 _MOST_PAGES, _MOST_TAGS = 1_000, 200_000
@@ -130,13 +132,16 @@ class RegistryClient:
         ok: Iterable[int] = (200,),
         **options: Any,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """One request, signed as the registry asks. Errors as `_refused` tells them; `what` names the object."""
+        """One request, signed as the registry asks. Errors as `_refused` tells them, Unavailable when the answer is
+        cut off while it is read; `what` names the object."""
         assert self._session is not None
         response = await self._attempt(method, url, scope, dict(headers or {}), options)
         try:
             if response.status not in ok:
                 raise await self._refused(response, what or url)
             yield response
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise self._cut_off(what or url, error) from None
         finally:
             response.release()
 
@@ -176,6 +181,12 @@ class RegistryClient:
     def _is_ours(self, url: str) -> bool:
         """A token is shown to the registry alone, not to where it redirects."""
         return url.startswith(f"{self._scheme}://{self._host}/")
+
+    def _cut_off(self, what: str, error: BaseException) -> Unavailable:
+        return Unavailable(
+            f"registry {self.domain} broke off in the middle of {what}: {error or 'too slow'}",
+            kind="registry", id=self.domain, reason="CUT_OFF",
+        )  # fmt: skip
 
     def _unreachable(self, error: BaseException) -> Unavailable:
         why = _reason(error)
@@ -272,10 +283,13 @@ class RegistryClient:
 
     async def _read_limited(self, response: aiohttp.ClientResponse, what: str, limit: int) -> bytes:
         data = bytearray()
-        async for piece in response.content.iter_chunked(1 << 16):
-            data += piece
-            if len(data) > limit:
-                raise DataLoss(f"registry {self.domain} sends {what} of more than {limit >> 10} KiB", kind="manifest")
+        # A byte now and then is no silence, and no document either.
+        async with asyncio.timeout(DOCUMENT_TIMEOUT):
+            async for piece in response.content.iter_chunked(1 << 16):
+                data += piece
+                if len(data) > limit:
+                    told = f"registry {self.domain} sends {what} of more than {limit >> 10} KiB"
+                    raise DataLoss(told, kind="manifest")
         return bytes(data)
 
     async def _document(self, response: aiohttp.ClientResponse, what: str, limit: int) -> dict[str, Any]:
@@ -290,15 +304,9 @@ class RegistryClient:
         url = self.url(f"{path}/blobs/{digest}")
         async with self.request("GET", url, scope, headers=headers, what=f"blob {digest}", ok=(200, 206)) as response:
             at = offset if response.status == 206 else 0
-            try:
-                async for piece in response.content.iter_chunked(1 << 18):
-                    yield at, piece
-                    at += len(piece)
-            except (aiohttp.ClientError, TimeoutError) as error:
-                raise Unavailable(
-                    f"registry {self.domain} broke off in the middle of {digest}: {error or 'too slow'}",
-                    kind="registry", id=self.domain, reason="CUT_OFF",
-                ) from None  # fmt: skip
+            async for piece in response.content.iter_chunked(1 << 18):
+                yield at, piece
+                at += len(piece)
 
     async def has_blob(self, path: str, digest: str, scope: str) -> bool:
         """Whether a repository holds a blob."""

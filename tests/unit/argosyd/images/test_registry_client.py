@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -77,6 +78,28 @@ async def test_documents_that_are_none(body: bytes) -> None:
         if len(body) > 4 << 20:
             with pytest.raises(DataLoss, match="more than 4096 KiB"):
                 await client.manifest(name, "z", SCOPE)
+
+
+@pytest.mark.parametrize("slowly", [False, True])
+async def test_answers_that_do_not_come_to_their_end(monkeypatch: pytest.MonkeyPatch, slowly: bool) -> None:
+    monkeypatch.setattr(registry, "DOCUMENT_TIMEOUT", 0.2 if slowly else 60.0)
+
+    async def breaks_off(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": "5000"})
+        await response.prepare(request)
+        await response.write(b"{")
+        while slowly:
+            await response.write(b" ")
+            await asyncio.sleep(0.01)
+        assert request.transport is not None
+        request.transport.close()
+        return response
+
+    async with serving(tags=breaks_off, manifests=breaks_off) as (client, name):
+        with pytest.raises(Unavailable, match="broke off in the middle of"):
+            await client.manifest(name, "z", SCOPE)
+        with pytest.raises(Unavailable, match="broke off in the middle of"):
+            await client.tags(name, SCOPE)
 
 
 @pytest.mark.parametrize("token", ["a\r\nX-Evil: b", "", 5, None, "x" * 100_000])
