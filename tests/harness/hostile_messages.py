@@ -1,6 +1,7 @@
 """Requests that no client of ours sends, made from the descriptors alone: every field, one hostile value after the other.
 
-A request begins plausible (fields named as objects are name objects that exist), so that a hostile field is reached.
+A request begins plausible (fields named as objects are name objects that exist), so that a hostile field is reached:
+all else about it is as it should be.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ NUMBERS: Mapping[int, tuple[Any, ...]] = {
     FieldDescriptor.CPPTYPE_ENUM: (1, 2, 3, 99_999, -(2**31)),
 }
 BYTES = (b"\0", b"\xff" * 300_000, b"\x1f\x8b" + b"\0" * 50, b"{" * 5000)
+FRESH = "fresh00000"
+"""Stands for a name that no request had before."""
 MANY = 20_000
 """Entries of a list or map that no client fills so."""
 
@@ -61,7 +64,7 @@ def _fill(message: Message, known: Mapping[str, Any], depth: int) -> None:
             and depth
             and not field.is_repeated
             and (field.containing_oneof is None or field.name in ("start", "options"))
-            and field.name in ("spec", "endpoint", "container", "start", "options")
+            and field.name in ("spec", "endpoint", "container", "start", "options", "mode")
         ):
             target = getattr(message, field.name)
             target.SetInParent()
@@ -89,7 +92,9 @@ def _map_changes(field: FieldDescriptor) -> Iterator[Mapping[Any, Any]]:
     yield {f"k{number}": "v" for number in range(MANY)}
 
 
-def _changes(message: Message, depth: int, seen: frozenset[str]) -> Iterator[tuple[str, Message]]:
+def _changes(
+    message: Message, known: Mapping[str, Any], depth: int, seen: frozenset[str]
+) -> Iterator[tuple[str, Message]]:
     """Copies of a message with one thing changed, each with the name of what."""
     kind = type(message)
 
@@ -109,7 +114,7 @@ def _changes(message: Message, depth: int, seen: frozenset[str]) -> Iterator[tup
                         getattr(made, field.name)[key] = value
                 yield f"{field.name}{{{number}}}", made
         elif field.message_type is not None:
-            yield from _below(message, field, copy, depth, seen)
+            yield from _below(message, field, copy, known, depth, seen)
         else:
             for value in _scalars(field):
                 made = copy()
@@ -129,13 +134,14 @@ def _changes(message: Message, depth: int, seen: frozenset[str]) -> Iterator[tup
 
 
 def _below(
-    message: Message, field: FieldDescriptor, copy: Any, depth: int, seen: frozenset[str]
+    message: Message, field: FieldDescriptor, copy: Any, known: Mapping[str, Any], depth: int, seen: frozenset[str]
 ) -> Iterator[tuple[str, Message]]:
     kind = field.message_type
     if depth == 0 or kind.full_name in seen:
         return
     inner = message_class(kind)()
     if field.is_repeated:
+        _fill(inner, known, 1)
         made = copy()
         target = getattr(made, field.name)
         for _ in range(2000):
@@ -143,7 +149,10 @@ def _below(
         yield f"{field.name} many empty", made
     else:
         inner.CopyFrom(getattr(message, field.name))
-    for place, changed in [("empty", message_class(kind)()), *_changes(inner, depth - 1, seen | {kind.full_name})]:
+    for place, changed in [
+        ("empty", message_class(kind)()),
+        *_changes(inner, known, depth - 1, seen | {kind.full_name}),
+    ]:
         made = copy()
         target = getattr(made, field.name)
         if field.is_repeated:
@@ -158,8 +167,8 @@ def requests(method: MethodDescriptor, known: Mapping[str, Any]) -> Iterator[tup
     base = plausible(method.input_type, known)
     yield "empty", b""
     yield "plausible", base.SerializeToString()
-    for place, message in _changes(base, DEPTH, frozenset()):
-        yield place, message.SerializeToString()
+    for number, (place, message) in enumerate(_changes(base, known, DEPTH, frozenset())):
+        yield place, message.SerializeToString().replace(FRESH.encode(), f"fresh{number:05}".encode())
     yield "no protobuf", b"\xff" * 40
     yield "a length past the end", b"\x0a\xff\xff\xff\x7f"
     yield "no UTF-8", b"\x0a\x02\xed\xa0"

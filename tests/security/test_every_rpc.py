@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any
 
@@ -11,7 +12,7 @@ from google.protobuf.descriptor import MethodDescriptor
 from grpc import StatusCode, aio
 from tests.harness.containers import Client
 from tests.harness.daemon import Daemon
-from tests.harness.hostile_messages import requests
+from tests.harness.hostile_messages import FRESH, requests
 
 from argosy.v1 import (
     builds_pb2,
@@ -19,8 +20,10 @@ from argosy.v1 import (
     containers_pb2,
     images_pb2,
     networks_pb2,
+    networks_pb2_grpc,
     nodes_pb2,
     services_pb2,
+    services_pb2_grpc,
     system_pb2,
     volumes_pb2,
 )
@@ -73,13 +76,14 @@ def member(daemon: Daemon, client: Client) -> None:
         daemon.argosy("service", "create", "-d", "--name", "web", "busybox", "sleep", "1000", check=True)
 
 
-def known(id: str) -> dict[str, Any]:
-    """What plausible requests name."""
+def known(id: str, method: MethodDescriptor) -> dict[str, Any]:
+    """What plausible requests of a method hold."""
     return {
         "container": id, "image": "busybox", "reference": "busybox", "network": "bridge", "source": "busybox",
-        "ContainerSpec.network_mode": "none", "Mount.source": "", "images": "busybox", "command": "true",
+        "Mount.source": "", "images": "busybox", "command": "true",
         "Mount.target": "/m", "Mount.type": 3, "IpamConfig.subnet": "10.77.0.0/24", "service": "web", "node": "self",
-        "ServiceSpec.name": "other",
+        "ServiceSpec.name": "web" if method.name == "Update" else FRESH, "ServiceMode.replicas": 0,
+        "NetworkSpec.name": FRESH, "ServicePort.target": 80, "ServicePort.mode": 2, "PortMapping.container_port": 80,
     }  # fmt: skip
 
 
@@ -119,8 +123,18 @@ async def try_all(daemon: Daemon, client: Client, method: MethodDescriptor) -> N
     async def one(place: str, request: bytes) -> None:
         async with free:
             code, said = await ask(client, method, request)
+        if code is StatusCode.OK and method.full_name == "argosy.v1.Networks.Create":
+            # There are not so many subnets; and others prune at the same time.
+            stub: Any = networks_pb2_grpc.NetworksStub(client.channel)
+            await stub.Prune(networks_pb2.PruneNetworksRequest())
         if not is_clear(code, said):
             unclear[place] = f"{code.name}: {said[:300]!r}"
+
+    async def remove(number: int) -> None:
+        # Together they would be more than a list of them can hold.
+        stub: Any = services_pb2_grpc.ServicesStub(client.channel)
+        with contextlib.suppress(aio.AioRpcError):
+            await stub.Remove(services_pb2.RemoveServiceRequest(service=f"fresh{number:05}"))
 
     async def looks() -> None:
         while not done.is_set():
@@ -129,8 +143,13 @@ async def try_all(daemon: Daemon, client: Client, method: MethodDescriptor) -> N
     async with asyncio.TaskGroup() as both:
         both.create_task(looks())
         async with asyncio.TaskGroup() as group:
-            for place, request in requests(method, known(id)):
+            for place, request in requests(method, known(id, method)):
+                if method.name == "Update" and place.startswith("spec.container."):
+                    # As in Create; here each would start a rollout.
+                    continue
                 group.create_task(one(place, request))
+        if method.full_name == "argosy.v1.Services.Create":
+            await asyncio.gather(*(remove(number) for number in range(3000)))
         done.set()
     written = daemon.log.read_bytes()[before:].decode()
     assert unclear == {}

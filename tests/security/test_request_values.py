@@ -6,6 +6,8 @@ import dataclasses
 from typing import Any
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
 from grpc import StatusCode, aio
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -38,6 +40,11 @@ LONG = "9" * 5000
         (pb.ExecRequest(start=pb.ExecStart(env=[NUL])), "start.env"),
         (pb.ExecRequest(stdin=b"\0"), ""),
         (pb.CreateContainerRequest(spec=pb.ContainerSpec(command=["a"], labels={"a": "b"})), ""),
+        (pb.StopContainerRequest(timeout=Duration(seconds=2**63 - 1)), "timeout"),
+        (pb.StopContainerRequest(timeout=Duration(nanos=-(2**31))), "timeout"),
+        (pb.StopContainerRequest(timeout=Duration(seconds=-1)), ""),
+        (pb.LogsRequest(since=Timestamp(seconds=2**40)), "since"),
+        (pb.CreateContainerRequest(spec=pb.ContainerSpec(stop_timeout=Duration(seconds=2**62))), "spec.stop_timeout"),
         (pb.WaitContainerRequest(condition=99), "condition"),  # type: ignore[arg-type]
         (pb.WaitContainerRequest(condition=pb.WaitContainerRequest.CONDITION_REMOVED), ""),
         (pb.CreateContainerRequest(spec=pb.ContainerSpec(mounts=[common_pb2.Mount(type=-1)])), "spec.mounts.type"),  # type: ignore[arg-type]

@@ -1,7 +1,8 @@
 """Requests as they come from the wire, and what none may hold, whatever it asks for.
 
 A NUL byte in a text: the kernel and the runtimes end it there, so that what was checked would not be what is done.
-An enum's number that has no name here: it would be taken for the default.
+An enum's number that has no name here: it would be taken for the default. A time or length of time that is none: what
+is recorded with it could not be shown any more.
 """
 
 from __future__ import annotations
@@ -25,8 +26,21 @@ def _values(value: Any) -> Iterable[Any]:
     return (value,) if isinstance(value, str | int) or hasattr(value, "ListFields") else value
 
 
+_LONGEST = {
+    "google.protobuf.Duration": (-315_576_000_000, 315_576_000_000),
+    "google.protobuf.Timestamp": (-62_135_596_800, 253_402_300_799),
+}
+"""Seconds that those can hold, as their definitions (duration.proto, timestamp.proto) say."""
+
+
+def _can_be(message: Any, least: int, most: int) -> bool:
+    return bool(least <= message.seconds <= most and abs(message.nanos) <= 999_999_999)
+
+
 def fault(message: Any) -> tuple[str, str]:
     """The path of the first field that holds what none may, and what that is; two empty texts when there is none."""
+    if (limit := _LONGEST.get(message.DESCRIPTOR.full_name)) and not _can_be(message, *limit):
+        return "", f"is out of range: {limit[0]} to {limit[1]} seconds, and 999,999,999 nanoseconds at most"
     for field, value in message.ListFields():
         if field.type not in (_TEXT, _MESSAGE, _ENUM):
             continue
@@ -39,15 +53,15 @@ def fault(message: Any) -> tuple[str, str]:
                     return str(field.name), f"is {item}, which this daemon does not know: the client may be newer"
             else:
                 place, why = fault(item)
-                if place:
-                    return f"{field.name}.{place}", why
+                if why:
+                    return f"{field.name}.{place}".removesuffix("."), why
     return "", ""
 
 
 def check(message: Any) -> Any:
     """The message itself. InvalidArgument, with the field."""
     place, why = fault(message)
-    if place:
+    if why:
         raise InvalidArgument(f"{place} {why}", kind="request", id=place, reason="IMPOSSIBLE_VALUE")
     return message
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from argosy.errors import Conflict
+from argosy.errors import Conflict, NotFound
 from argosyd.events import EventBus
 from argosyd.leftovers import Leftovers
 from argosyd.network.attachments import Attachments
@@ -119,7 +119,7 @@ class NetworkService:
                 continue
             try:
                 removed.append((await self.catalog.remove(network.id)).spec.name)
-            except Conflict:
-                # Somebody joined it meanwhile.
+            except (Conflict, NotFound):
+                # Somebody joined or removed it meanwhile.
                 continue
         return removed
