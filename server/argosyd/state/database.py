@@ -85,6 +85,10 @@ class Database:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 result = work(connection)
+                if isinstance(result, sqlite3.Cursor):
+                    # Not handed to another thread: when it goes there, it resets its statement, which this thread may
+                    # just be executing for the next write (sqlite3 shares statements of the same text).
+                    result.close()
                 connection.execute("COMMIT")
                 return result
             except BaseException:

@@ -64,3 +64,15 @@ def test_a_state_file_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Conflict, match=r"999_future\.sql") as caught:
         migrations.migrate(connection)
     assert caught.value.reason == "STATE_TOO_NEW"
+
+
+async def test_no_cursor_leaves_the_thread_that_writes(tmp_path: Path) -> None:
+    """One that goes in another thread resets its statement there, which the next write may be executing: "bad parameter
+    or other API misuse", once in a thousand."""
+    database = await Database.open(tmp_path / "state.db")
+    try:
+        cursor = await database.write(lambda c: c.execute("INSERT INTO engine VALUES ('test', 'x') RETURNING value"))
+        with pytest.raises(sqlite3.ProgrammingError, match="closed cursor"):
+            cursor.fetchone()
+    finally:
+        await database.close()
