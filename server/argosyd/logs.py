@@ -52,9 +52,16 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(entry, default=str)
 
 
+def _is_worth_telling(record: logging.LogRecord) -> bool:
+    """Not that a client went away while it was being answered, which grpc tells with a traceback."""
+    kind = record.exc_info[0] if record.exc_info else None
+    return kind is None or kind.__name__ != "ExecuteBatchError"
+
+
 def configure(level: str, format: str) -> None:
     """Sends every logger's records to standard error. `level` and `format` as in Config."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if format == "json" else TextFormatter())
     logging.Formatter.converter = staticmethod(time.gmtime)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_is_worth_telling)

@@ -101,7 +101,8 @@ async def test_broken_off_pulls_leave_nothing(daemon: Daemon, client: Client, re
         await asyncio.gather(*(pull(number) for number in range(20)))
     assert await asyncio.to_thread(settled, daemon, before + 4)
     assert complaints(daemon) == []
-    assert memory(daemon) < small + (16 << 10)
+    # One pull's worth each way: what 120 pulls leaked would be several times that.
+    assert memory(daemon) < small + (40 << 10)
     assert len(list((daemon.data_dir / "content/ingest").iterdir())) <= 3
 
 

@@ -83,7 +83,9 @@ class PidFd:
         return self.send(0)
 
     def send(self, number: int) -> bool:
-        """Sends a signal; False when the process is gone."""
+        """Sends a signal; False when the process is gone, or its end was seen and it is closed."""
+        if self.fd < 0:
+            return False
         try:
             signal.pidfd_send_signal(self.fd, number)
         except ProcessLookupError:
