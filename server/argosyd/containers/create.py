@@ -15,7 +15,7 @@ from argosy.errors import ArgosyError, Conflict, InvalidArgument
 from argosyd.cancel import to_the_end
 from argosyd.containers import names
 from argosyd.containers.cell import Cell
-from argosyd.containers.logs.options import parse as parse_log_options
+from argosyd.containers.logs.options import check as check_log_options
 from argosyd.containers.model import ContainerSpec, ContainerState, RestartCondition
 from argosyd.containers.paths import remove_directory
 from argosyd.containers.records import Definition, Intent, Record, State
@@ -176,7 +176,7 @@ class Creator:
         resources.validate(spec.resources, host.cpus)
         for device in spec.devices:
             devices.parse(device)
-        parse_log_options(spec.log)
+        check_log_options(spec.log)
         process.merge_environment((), spec.env)
         limiting = userns.limiting(host) if mapped else host
         _, warnings = limits.rlimits(spec.ulimits, limiting)

@@ -17,6 +17,7 @@ _SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,15})?)\s*([kmgt]?)i?b?", re.IGNORECASE)
 _UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
 DRIVERS = frozenset({"", "json-file", "local", "k8s-file", "none"})
 _IGNORED = frozenset({"compress", "labels", "labels-regex", "env", "env-regex", "tag", "mode", "max-buffer-size"})
+_HOLDS = {"compress": "false", "mode": "blocking"}
 
 DEFAULT_SIZE = 20 * 1024**2
 DEFAULT_FILES = 5
@@ -77,6 +78,18 @@ def parse(config: LogConfig) -> LogOptions:
     if files is None:
         files = DEFAULT_FILES if size is None or config.driver == "local" else 1
     return LogOptions(config.driver != "none", DEFAULT_SIZE if size is None else size, files)
+
+
+def check(config: LogConfig) -> None:
+    """What a new container may ask for: options that would change nothing are refused, unless they say what holds
+    anyway. InvalidArgument as `parse`. Containers that were made with them go on."""
+    parse(config)
+    for name, value in config.options.items():
+        if name in _IGNORED and _HOLDS.get(name) != value:
+            raise InvalidArgument(
+                f"log option {name} is not supported: leave it out, logs are files of the engine's own",
+                kind="log-opt", id=name,
+            )  # fmt: skip
 
 
 def _size(value: str) -> int:
