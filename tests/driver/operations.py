@@ -52,7 +52,8 @@ def run(chance: random.Random) -> Command:
     last = ["sleep", "1000"] if detached else ["sh", "-c", f"echo {chance.random()}; exit {chance.randrange(3)}"]
     if detached and chance.random() < 0.3:
         last = ["sh", "-c", f"sleep 0.{chance.randrange(9)}; exit {chance.randrange(2)}"]
-    return Command((*words, chance.choice(["busybox", "busybox", chance.choice(IMAGES), "no-such-image"]), *last))
+    image = chance.choices(["busybox", chance.choice(IMAGES), "no-such-image"], [8, 4, 1])[0]
+    return Command((*words, image, *last))
 
 
 def _on(*words: str) -> Callable[[random.Random], Command]:
@@ -60,7 +61,7 @@ def _on(*words: str) -> Callable[[random.Random], Command]:
 
 
 OPERATIONS: list[tuple[int, Callable[[random.Random], Command]]] = [
-    (32, run),
+    (40, run),
     (4, lambda c: Command(("create", "--name", c.choice(NAMES), "-v", f"{c.choice(VOLUMES)}:/data", "busybox", "true"))),
     (5, _on("start")),
     (7, _on("stop", "-t", "0")),
@@ -68,7 +69,7 @@ OPERATIONS: list[tuple[int, Callable[[random.Random], Command]]] = [
     (4, _on("restart", "-t", "0")),
     (3, _on("pause")),
     (4, _on("unpause")),
-    (9, _on("rm", "-f", "-v")),
+    (7, _on("rm", "-f", "-v")),
     (3, _on("rm")),
     (6, lambda c: Command(("exec", c.choice(NAMES), "sh", "-c", f"echo x > /tmp/f{c.randrange(5)}; exit {c.randrange(3)}"))),
     (4, lambda c: Command(("cp", "-", f"{c.choice(NAMES)}:/tmp"), _archive(c))),

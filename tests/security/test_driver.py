@@ -13,7 +13,6 @@ SEED = int(os.environ.get("DRIVER_SEED", "20"))
 @pytest.mark.parametrize("seed", [SEED, SEED + 1, SEED + 2])
 def test_after_random_commands_and_blows_the_record_equals_the_world(seed: int) -> None:
     driver = drive(seed, 100)
-    done = sum(n for what, n in driver.counts.items() if what != "failed")
-    print(f"seed {seed}: {done} operations, {driver.counts['failed']} refused")
+    print(f"seed {seed}: {driver.carried_out} carried out, {driver.counts['refused']} refused")
     # A driver whose every command is refused drives nothing.
-    assert driver.counts["failed"] < done * 0.7
+    assert driver.carried_out >= 20
