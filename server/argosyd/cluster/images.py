@@ -150,7 +150,7 @@ class PeerFetcher:
         if found.id != image_id:
             raise DataLoss(f"asked for image {image_id}, was offered {found.id}", kind="image", id=image_id)
         with content.lease([found.manifest_digest]) as held:
-            await self._blob(stub, found.manifest_digest, -1)
+            await self._blob(stub, found.manifest_digest, -1, held)
             manifest = await parsing.run(lambda: manifests.parse(content.read(found.manifest_digest)))
             if not isinstance(manifest, manifests.Manifest) or manifest.config.digest != image_id:
                 raise DataLoss(f"the manifest offered is not that of image {image_id}", kind="image", id=image_id)
@@ -158,11 +158,10 @@ class PeerFetcher:
 
             async def get(blob: Descriptor) -> None:
                 async with gate:
-                    await self._blob(stub, blob.digest, blob.size)
+                    await self._blob(stub, blob.digest, blob.size, held)
 
             blobs = {b.digest: b for b in (manifest.config, *manifest.layers)}
-            for digest in blobs:
-                held.add(digest)
+            held.update(blobs)
             try:
                 async with asyncio.TaskGroup() as group:
                     for blob in blobs.values():
@@ -179,11 +178,11 @@ class PeerFetcher:
             return self._images.full_names(reference)
         return []
 
-    async def _blob(self, stub: Any, digest: str, size: int) -> None:
+    async def _blob(self, stub: Any, digest: str, size: int, held: set[str]) -> None:
         content = self._images.content
-        if content.exists(digest):
+        if content.holds(held, digest):
             return
-        with content.ingest(digest) as ingest:
+        with content.ingest(held, digest) as ingest:
             await asyncio.to_thread(ingest.open)
             if size < 0 or ingest.offset < size:
                 async for message in stub.GetBlob(pb.GetBlobRequest(digest=digest, offset=ingest.offset)):

@@ -10,7 +10,7 @@ from argosyd.containers.model import ContainerSpec, ContainerState
 from argosyd.containers.rooms import Shared
 from argosyd.containers.spec.process import merge_environment
 from argosyd.images.changes import apply as apply_changes
-from argosyd.images.model import HistoryEntry, ImageConfig
+from argosyd.images.model import HistoryEntry, ImageConfig, NewLayer
 from argosyd.units import Timestamp
 from argosyd.work import parsing
 
@@ -57,27 +57,28 @@ class Committer:
         before = committed_config(cell.definition.image, cell.definition.spec)
         config = await parsing.run(apply_changes, before, options.changes)
         base = await images.resolve(cell.definition.image_id)
-        # Not recorded as a pause: should the daemon die meanwhile, the next one thaws what nobody asked to freeze.
-        running = cell.state.status.state is ContainerState.RUNNING
-        frozen = options.pause and running and await s.cgroups.freeze(s.cgroup(cell))
-        try:
-            layer = await images.add_layer(s.doors.snapshots.diff(cell.id))
-        finally:
-            if frozen and cell.state.status.state is not ContainerState.PAUSED:
-                s.cgroups.thaw(s.cgroup(cell))
         entry = HistoryEntry(
             created=Timestamp(time.time_ns()),
             created_by=" ".join(cell.definition.args),
             comment=options.message,
             author=options.author,
         )
-        image = await images.create(
-            base=base,
-            layers=(layer,),
-            config=config,
-            history=(entry,),
-            reference=options.reference,
-            author=options.author,
-        )
+        async with images.keep(base) as held:
+            layer = await self._layer(cell, held, pause=options.pause)
+            image = await images.create(
+                base=base, layers=(layer,), config=config, history=(entry,),
+                reference=options.reference, author=options.author,
+            )  # fmt: skip
         s.tell(cell, "commit", comment=options.message, imageID=image.id, imageRef=options.reference)
         return image.id
+
+    async def _layer(self, cell: Cell, held: set[str], *, pause: bool) -> NewLayer:
+        s = self._s
+        # Not recorded as a pause: should the daemon die meanwhile, the next one thaws what nobody asked to freeze.
+        running = cell.state.status.state is ContainerState.RUNNING
+        frozen = pause and running and await s.cgroups.freeze(s.cgroup(cell))
+        try:
+            return await s.doors.images.add_layer(s.doors.snapshots.diff(cell.id), held)
+        finally:
+            if frozen and cell.state.status.state is not ContainerState.PAUSED:
+                s.cgroups.thaw(s.cgroup(cell))

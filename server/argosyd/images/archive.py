@@ -161,8 +161,7 @@ class Archiver:
             paths = _strings(entry.get("Layers"))
             if len(paths) != len(config.diff_ids):
                 raise DataLoss("the archive has more or fewer layers than its config names", kind="archive")
-            config_digest = self._images.content.put(data)
-            held.add(config_digest)
+            config_digest = self._images.content.put(held, data)
             layers = []
             for path in paths:
                 digest = _store_member(self._images.content, tar, path, "", held, sink)
@@ -170,9 +169,7 @@ class Archiver:
                     Descriptor(_layer_type(self._images.content, digest), digest, self._images.content.size(digest))
                 )
             manifest = Manifest(Descriptor(manifests.OCI_CONFIG, config_digest, len(data)), tuple(layers))
-            manifest_digest = self._images.content.put(manifest.to_bytes())
-            held.add(manifest_digest)
-            yield manifest_digest, _strings(entry.get("RepoTags"))
+            yield self._images.content.put(held, manifest.to_bytes()), _strings(entry.get("RepoTags"))
 
 
 def _entries(value: object, what: str) -> list[dict[str, Any]]:
@@ -212,19 +209,16 @@ def _store_member(
     content: ContentStore, tar: TarIndex, name: str, digest: str, held: set[str], sink: ProgressSink
 ) -> str:
     member = _member(tar, name)
-    if digest and content.exists(digest):
-        held.add(digest)
+    if digest and content.holds(held, digest):
         return digest
-    with content.ingest() as ingest:
+    with content.ingest(held) as ingest:
         ingest.open()
         for data in tar.read(member):
             ingest.write(data)
             sink(Progress(name.rpartition("/")[2][:12], "Loading layer", ingest.offset, member.size))
         if digest and ingest.digest != digest:
             raise DataLoss(f"blob {digest} of the archive is {ingest.digest}: it is damaged", kind="blob", id=digest)
-        stored = ingest.commit()
-    held.add(stored)
-    return stored
+        return ingest.commit()
 
 
 def _blob_path(digest: str) -> str:

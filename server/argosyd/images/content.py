@@ -2,6 +2,9 @@
 
 A blob is written to a temporary name, synced, checked against its digest, then renamed, so a file under `blobs/` is
 whole. A download that is cut off leaves its part under `ingest/`, where the next one goes on.
+
+A blob that no image names yet is kept from the collector by a lease alone: whoever brings one says in which, and it is
+held before it is there.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import errno
 import hashlib
 import os
 import re
+import threading
 import time
 import uuid
 from collections import Counter
@@ -53,8 +57,9 @@ def disk_error(error: OSError, what: str) -> ArgosyError | OSError:
 class Ingest:
     """One blob on its way in. Use as a context; `commit` makes it a blob, leaving without discards or keeps it."""
 
-    def __init__(self, store: ContentStore, path: Path, digest: str, *, keep_partial: bool) -> None:
-        self._store, self._path, self._expected, self._keep = store, path, digest, keep_partial
+    def __init__(self, store: ContentStore, path: Path, held: set[str], digest: str) -> None:
+        self._store, self._path, self._held, self._expected = store, path, held, digest
+        self._keep = bool(digest)
         self._hash: Any = hashlib.new(check_digest(digest)[0] if digest else "sha256")
         self._file: Any = None
         self.offset = 0
@@ -107,6 +112,7 @@ class Ingest:
                 kind="blob", id=self._expected, reason="WRONG_DIGEST",
             )  # fmt: skip
         target = self._store.path(digest)
+        self._held.add(digest)
         try:
             os.fsync(self._file.fileno())
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -130,7 +136,7 @@ class ContentStore:
     def __init__(self, root: Path) -> None:
         self._blobs = root / "blobs"
         self._ingest = root / "ingest"
-        self._held: Counter[str] = Counter()
+        self._tally = _Tally()
 
     async def start(self) -> None:
         """Makes the directories; throws away parts too old to resume and those that nothing can resume."""
@@ -181,33 +187,37 @@ class ContentStore:
                 yield data
 
     @contextmanager
-    def ingest(self, digest: str = "") -> Iterator[Ingest]:
-        """Room for one blob on its way in; with a digest a part of it may be here from before. Call `open` first."""
+    def ingest(self, held: set[str], digest: str = "") -> Iterator[Ingest]:
+        """Room for one blob on its way into a lease; with a digest a part of it may be here from before. Call `open`
+        first."""
         name = digest.replace(":", "-") if digest else f"tmp-{uuid.uuid4().hex}"
         if digest:
             check_digest(digest)
-        ingest = Ingest(self, self._ingest / name, digest, keep_partial=bool(digest))
+        ingest = Ingest(self, self._ingest / name, held, digest)
         try:
             yield ingest
         finally:
             ingest.close()
 
-    def put(self, data: bytes, digest: str = "") -> str:
-        """Stores bytes in memory as a blob; tells its digest. DataLoss (not `digest`). Blocking."""
-        expected = digest or digest_of(data)
-        if self.exists(expected) and digest_of(data) == expected:
-            return expected
-        with self.ingest() as ingest:
-            ingest.open()
-            ingest.write(data)
-            if ingest.digest != expected:
-                raise DataLoss(f"content has digest {ingest.digest}, not {expected}", kind="blob", id=expected)
-            return ingest.commit()
+    def put(self, held: set[str], data: bytes) -> str:
+        """Stores bytes in memory as a blob of a lease; tells its digest. Blocking."""
+        digest = digest_of(data)
+        if not self.holds(held, digest):
+            with self.ingest(held) as ingest:
+                ingest.open()
+                ingest.write(data)
+                ingest.commit()
+        return digest
+
+    def holds(self, held: set[str], digest: str) -> bool:
+        """Adds a blob to a lease and tells whether it is here, from when on it stays."""
+        held.add(digest)
+        return self.exists(digest)
 
     @contextmanager
     def lease(self, digests: Iterable[str] = ()) -> Iterator[set[str]]:
         """Keeps blobs from the collector while the block runs; digests may be added to the set it gives."""
-        held = _Held(self._held)
+        held = _Held(self._tally)
         held.update(digests)
         try:
             yield held
@@ -223,24 +233,44 @@ class ContentStore:
         for directory in self._blobs.iterdir():
             for entry in os.scandir(directory):
                 digest = f"{directory.name}:{entry.name}"
-                if digest not in roots and not self._held[digest]:
-                    freed += entry.stat().st_size
+                if digest in roots:
+                    continue
+                # Under the lock: who has taken a lease meanwhile finds the blob here, or finds it gone.
+                with self._tally.lock:
+                    if digest in self._tally.counts:
+                        continue
+                    size = entry.stat().st_size
                     os.unlink(entry.path)
-                    deleted.append(digest)
+                freed += size
+                deleted.append(digest)
         return deleted, freed
+
+    def leased(self) -> frozenset[str]:
+        """What leases keep now."""
+        with self._tally.lock:
+            return frozenset(self._tally.counts)
+
+
+class _Tally:
+    """How many leases keep each digest. Leases are filled by threads too."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.counts: Counter[str] = Counter()
 
 
 class _Held(set[str]):
-    """The digests one lease keeps; counts each in the store's tally."""
+    """The digests one lease keeps."""
 
-    def __init__(self, tally: Counter[str]) -> None:
+    def __init__(self, tally: _Tally) -> None:
         super().__init__()
         self._tally = tally
 
     def add(self, digest: str) -> None:
-        if digest not in self:
-            super().add(digest)
-            self._tally[digest] += 1
+        with self._tally.lock:
+            if digest not in self:
+                super().add(digest)
+                self._tally.counts[digest] += 1
 
     def update(self, *others: Iterable[str]) -> None:
         for digests in others:
@@ -248,8 +278,9 @@ class _Held(set[str]):
                 self.add(digest)
 
     def release(self) -> None:
-        for digest in self:
-            self._tally[digest] -= 1
-            if not self._tally[digest]:
-                del self._tally[digest]
-        self.clear()
+        with self._tally.lock:
+            for digest in self:
+                self._tally.counts[digest] -= 1
+                if not self._tally.counts[digest]:
+                    del self._tally.counts[digest]
+            self.clear()

@@ -94,7 +94,9 @@ class Garbage:
                         await self._snapshots.remove(chain)
                         left.discard(chain)
                         progress = True
-            await self._layers.forget_others({d for i in images for d in i.layers}.union(*(k.blobs for k in keepers)))
+            await self._layers.forget_others(
+                {d for i in images for d in i.layers}.union(self._content.leased(), *(k.blobs for k in keepers))
+            )
 
     async def collect(self) -> int:
         """Deletes blobs that nothing needs any more; tells bytes freed."""

@@ -33,17 +33,17 @@ class Importer:
         if name:
             reference.parse(name)
         config = await parsing.run(changes.apply, ImageConfig(), instructions)
-        layer = await self._store(stream)
         entry = HistoryEntry(Timestamp(time.time_ns()), comment=message or "Imported from -")
-        with self._images.content.lease([layer.digest]):
+        with self._images.content.lease() as held:
+            layer = await self._store(stream, held)
             image = await self._images.create(
                 base=None, layers=[layer], config=config, history=[entry], reference=name, platform=platform
             )
         self._events.publish("image", "import", image.id, name=name)
         return image
 
-    async def _store(self, stream: AsyncIterator[bytes]) -> NewLayer:
-        with self._images.content.ingest() as ingest:
+    async def _store(self, stream: AsyncIterator[bytes], held: set[str]) -> NewLayer:
+        with self._images.content.ingest(held) as ingest:
             ingest.open()
             intake = _Intake(ingest)
             async for piece in stream:

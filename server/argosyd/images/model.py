@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -141,9 +142,13 @@ class ImageSource(Protocol):
         now when 0."""
         ...
 
-    async def add_layer(self, tar: AsyncIterator[bytes], held: set[str] | None = None) -> NewLayer:
-        """Stores an uncompressed layer tar as a blob and tells its digests. The blob's is added to `held` before the
-        blob is there, so that a lease keeps it from the collector."""
+    def keep(self, image: Image) -> AbstractAsyncContextManager[set[str]]:
+        """A lease: while the block runs, neither what the image is made of nor what is added to the set is collected.
+        NotFound (it is no longer whole)."""
+        ...
+
+    async def add_layer(self, tar: AsyncIterator[bytes], held: set[str]) -> NewLayer:
+        """Stores an uncompressed layer tar as a blob of a lease and tells its digests."""
         ...
 
     async def unpack_layers(self, base: Image | None, layers: Sequence[NewLayer]) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
 from argosy.errors import Conflict, DataLoss, InvalidArgument, NotFound
@@ -243,14 +244,24 @@ class ImageService:
         )
         return await self.index.put(image, names)
 
-    async def add_layer(self, tar: AsyncIterator[bytes], held: set[str] | None = None) -> NewLayer:
+    @asynccontextmanager
+    async def keep(self, image: Image) -> AsyncIterator[set[str]]:
+        """See `ImageSource.keep`."""
+        with self.content.lease([image.manifest_digest]) as held:
+            manifest = await asyncio.to_thread(self.manifest, image)
+            gone = [digest for digest in blobs_of(image, manifest) if not self.content.holds(held, digest)]
+            if gone:
+                raise NotFound(
+                    f"image {image.id} is not whole: {gone[0]} is gone: pull it again", kind="image", id=image.id
+                )
+            yield held
+
+    async def add_layer(self, tar: AsyncIterator[bytes], held: set[str]) -> NewLayer:
         """See `ImageSource.add_layer`."""
-        with self.content.ingest() as ingest:
+        with self.content.ingest(held) as ingest:
             ingest.open()
             async for piece in tar:
                 await asyncio.to_thread(ingest.write, piece)
-            if held is not None:
-                held.add(ingest.digest)
             digest = await asyncio.to_thread(ingest.commit)
             size = ingest.offset
         await self.layers.note_size(digest, size)
@@ -298,11 +309,9 @@ class ImageService:
                     "instructions, variables and labels",
                     kind="image", id=name, reason="TOO_LARGE",
                 )  # fmt: skip
-            config_digest = await asyncio.to_thread(self.content.put, data)
-            held.add(config_digest)
+            config_digest = await asyncio.to_thread(self.content.put, held, data)
             manifest = Manifest(Descriptor(manifests.OCI_CONFIG, config_digest, len(data)), tuple(layers))
-            manifest_digest = await asyncio.to_thread(self.content.put, manifest.to_bytes())
-            held.add(manifest_digest)
+            manifest_digest = await asyncio.to_thread(self.content.put, held, manifest.to_bytes())
             async with self.garbage.making():
                 await self.layers.unpack_all(document.diff_ids, manifest.layers)
                 return await self._record(document, manifest_digest, manifest, names)

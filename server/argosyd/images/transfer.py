@@ -104,8 +104,7 @@ class Puller:
                 kind="manifest", id=name, reason="WRONG_DIGEST",
             )  # fmt: skip
         parsed = await parsing.run(manifests.parse, data, media_type)
-        held.add(digest)
-        await asyncio.to_thread(self._content.put, data)
+        await asyncio.to_thread(self._content.put, held, data)
         return digest, parsed
 
     async def _fetch_layers(
@@ -137,15 +136,14 @@ class Puller:
     async def _blob(
         self, client: Client, path: str, blob: Descriptor, scope: str, held: set[str], sink: ProgressSink | None
     ) -> None:
-        held.add(blob.digest)
         async with self._downloads.of(blob.digest):
-            if self._content.exists(blob.digest):
+            if self._content.holds(held, blob.digest):
                 if sink is not None:
                     sink(Progress(short(blob.digest), "Already exists", blob.size, blob.size))
                 return
             for attempt in range(RESUMES):
                 try:
-                    await self._download(client, path, blob, scope, sink)
+                    await self._download(client, path, blob, scope, held, sink)
                     break
                 except Unavailable as error:
                     if error.reason != "CUT_OFF" or attempt + 1 == RESUMES:
@@ -154,9 +152,9 @@ class Puller:
             sink(Progress(short(blob.digest), "Download complete", blob.size, blob.size))
 
     async def _download(
-        self, client: Client, path: str, blob: Descriptor, scope: str, sink: ProgressSink | None
+        self, client: Client, path: str, blob: Descriptor, scope: str, held: set[str], sink: ProgressSink | None
     ) -> None:
-        with self._content.ingest(blob.digest) as ingest:
+        with self._content.ingest(held, blob.digest) as ingest:
             # Each step to its end: nothing is closed under a thread that works with it.
             await to_the_end(asyncio.to_thread(ingest.open))
             if ingest.offset < blob.size or not blob.size:
@@ -202,14 +200,14 @@ class Pusher:
             tasks = [group.create_task(send(layer)) for layer in manifest.layers]
         manifest = replace(manifest, layers=tuple(task.result() for task in tasks))
         await self._send(client, reference.path, manifest.config, sources, scope, None)
-        data = await self._manifest_bytes(manifest)
+        data = await self._manifest_bytes(held, manifest)
         digest = digest_of(data)
         await client.put_manifest(reference, reference.tag or digest, data, manifest.media_type, scope)
         return digest, len(data)
 
-    async def _manifest_bytes(self, manifest: Manifest) -> bytes:
+    async def _manifest_bytes(self, held: set[str], manifest: Manifest) -> bytes:
         data = manifest.to_bytes()
-        await asyncio.to_thread(self._content.put, data)
+        await asyncio.to_thread(self._content.put, held, data)
         return data
 
     async def _send(
@@ -244,21 +242,19 @@ class Pusher:
         row = await self._database.read(
             lambda c: c.execute("SELECT packed, size FROM packed_layers WHERE digest = ?", (layer.digest,)).fetchone()
         )
-        if row is not None and self._content.exists(row["packed"]):
-            held.add(row["packed"])
+        if row is not None and self._content.holds(held, row["packed"]):
             return Descriptor(manifests.OCI_LAYER_GZIP, row["packed"], row["size"])
         sink(Progress(short(layer.digest), "Compressing", 0, layer.size))
-        digest, size = await asyncio.to_thread(self._pack, layer.digest)
-        held.add(digest)
+        digest, size = await asyncio.to_thread(self._pack, layer.digest, held)
         await self._database.write(
             lambda c: c.execute("INSERT OR REPLACE INTO packed_layers VALUES (?, ?, ?)", (layer.digest, digest, size))
         )
         return Descriptor(manifests.OCI_LAYER_GZIP, digest, size)
 
-    def _pack(self, digest: str) -> tuple[str, int]:
+    def _pack(self, digest: str, held: set[str]) -> tuple[str, int]:
         if not self._content.exists(digest):
             raise NotFound(f"no such blob: {digest}", kind="blob", id=digest)
-        with self._content.ingest() as ingest:
+        with self._content.ingest(held) as ingest:
             ingest.open()
             for piece in gzip_stream(_read(self._content, digest), _PACK_LEVEL):
                 ingest.write(piece)

@@ -22,7 +22,7 @@ async def store(tmp_path: Path) -> ContentStore:
 
 
 async def test_a_blob_is_what_its_digest_says(store: ContentStore) -> None:
-    assert store.put(DATA, DIGEST) == DIGEST
+    assert store.put(set(), DATA) == DIGEST
     assert store.read(DIGEST) == DATA
     assert b"".join([p async for p in store.stream(DIGEST, 5)]) == DATA[5:]
     with pytest.raises(NotFound):
@@ -30,7 +30,7 @@ async def test_a_blob_is_what_its_digest_says(store: ContentStore) -> None:
 
 
 async def test_a_wrong_blob_leaves_nothing(store: ContentStore, tmp_path: Path) -> None:
-    with pytest.raises(DataLoss, match="tampered"), store.ingest(DIGEST) as ingest:
+    with pytest.raises(DataLoss, match="tampered"), store.ingest(set(), DIGEST) as ingest:
         ingest.open()
         ingest.write(b"other bytes")
         ingest.commit()
@@ -39,13 +39,13 @@ async def test_a_wrong_blob_leaves_nothing(store: ContentStore, tmp_path: Path) 
 
 
 async def test_a_download_that_was_cut_off_goes_on(store: ContentStore, tmp_path: Path) -> None:
-    with pytest.raises(ConnectionError), store.ingest(DIGEST) as ingest:
+    with pytest.raises(ConnectionError), store.ingest(set(), DIGEST) as ingest:
         ingest.open()
         ingest.write(DATA[:4])
         raise ConnectionError
     again = ContentStore(tmp_path)
     await again.start()
-    with again.ingest(DIGEST) as ingest:
+    with again.ingest(set(), DIGEST) as ingest:
         ingest.open()
         assert ingest.offset == 4
         ingest.write(DATA[4:])
@@ -54,7 +54,7 @@ async def test_a_download_that_was_cut_off_goes_on(store: ContentStore, tmp_path
 
 async def test_too_few_bytes_are_kept_and_too_many_are_not(store: ContentStore, tmp_path: Path) -> None:
     for data, left in ((DATA[:3], 1), (DATA + b"!", 0)):
-        with pytest.raises(DataLoss), store.ingest(DIGEST) as ingest:
+        with pytest.raises(DataLoss), store.ingest(set(), DIGEST) as ingest:
             ingest.open()
             ingest.restart()
             ingest.write(data)
@@ -63,10 +63,23 @@ async def test_too_few_bytes_are_kept_and_too_many_are_not(store: ContentStore, 
 
 
 async def test_the_collector_keeps_roots_and_leases(store: ContentStore) -> None:
-    root, leased, loose = (store.put(b) for b in (b"root", b"leased", b"loose"))
+    root, leased, loose = (store.put(set(), b) for b in (b"root", b"leased", b"loose"))
     with store.lease([leased]):
         assert await store.collect([root]) == ([loose], 5)
     assert await store.collect([root]) == ([leased], 6)
+
+
+async def test_what_arrives_is_in_its_lease_before_it_is_there(store: ContentStore) -> None:
+    with store.lease() as held:
+        with store.ingest(held) as ingest:
+            ingest.open()
+            ingest.write(DATA)
+            assert ingest.commit() == DIGEST
+        assert await store.collect([]) == ([], 0)
+        assert store.leased() == {DIGEST}
+        assert not store.holds(held, digest_of(b"other"))
+    assert store.leased() == frozenset()
+    assert await store.collect([]) == ([DIGEST], len(DATA))
 
 
 async def test_start_throws_away_what_nobody_can_resume(store: ContentStore, tmp_path: Path) -> None:
