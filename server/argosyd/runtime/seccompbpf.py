@@ -1,8 +1,9 @@
 """Compiles a seccomp profile to the BPF program the kernel takes, with libseccomp.
 
 crun compiles the profile of each container anew, which is a third of the time it needs to make one. It takes a
-ready program instead (annotation `run.oci.seccomp_bpf_data`), so the daemon compiles each profile once. The profile
-stays in the spec too: a runtime that does not know the annotation then confines the container all the same.
+ready program instead (annotation `run.oci.seccomp_bpf_data`, since 1.0), so the daemon compiles each profile once.
+Every call of crun parses the spec, so the spec then keeps of the profile only what frames it, with every call refused:
+a runtime that overlooked the annotation would start nothing rather than start it unconfined.
 
 Before libseccomp's program stands one of our own, for what that cannot say: calls that are younger than this
 libseccomp get what the profile says of them, and numbers above all that the profile knows answer ENOSYS, so that
@@ -240,6 +241,8 @@ def annotate(config: dict[str, Any], runtime: str) -> None:
     profile = config["linux"].get("seccomp") if runtime == "crun" else None
     if profile and (program := annotation(profile)):
         config.setdefault("annotations", {})[ANNOTATION] = program
+        kept = {name: value for name, value in profile.items() if name != "syscalls"}
+        config["linux"]["seccomp"] = {**kept, "defaultAction": "SCMP_ACT_ERRNO"}
 
 
 def annotation(profile: Mapping[str, Any]) -> str:

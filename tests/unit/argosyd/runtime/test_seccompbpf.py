@@ -41,3 +41,18 @@ def test_what_only_the_runtime_can_do_is_left_to_it() -> None:
         {"syscalls": [{"names": ["read"], "action": "SCMP_ACT_ERRNO", "args": [{"index": 0, "op": "?"}]}]},
     ):
         assert seccompbpf.annotation({**allow, **more}) == ""
+
+
+def test_the_spec_keeps_no_call_that_the_program_decides_on() -> None:
+    profile = {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "flags": ["SECCOMP_FILTER_FLAG_LOG"],
+        "syscalls": [{"names": ["read"], "action": "SCMP_ACT_ERRNO"}],
+    }
+    config: dict[str, Any] = {"linux": {"seccomp": profile}}
+    seccompbpf.annotate(config, "crun")
+    assert config["annotations"][seccompbpf.ANNOTATION] == seccompbpf.annotation(profile)
+    assert config["linux"]["seccomp"] == {"defaultAction": "SCMP_ACT_ERRNO", "flags": ["SECCOMP_FILTER_FLAG_LOG"]}
+    config = {"linux": {"seccomp": profile}}
+    seccompbpf.annotate(config, "runc")
+    assert config == {"linux": {"seccomp": profile}}
