@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-HELPER = Path(__file__).resolve().parents[2] / "server" / "argosyd" / "trees" / "helper.py"
+HELPER = Path(__file__).resolve().parents[2] / "server" / "argosyd" / "trees" / "__main__.py"
 
 parts = st.sampled_from(["a", "b", "..", ".", "up", "abs", "", "fifo"])
 paths = st.lists(parts, min_size=1, max_size=4).map("/".join)

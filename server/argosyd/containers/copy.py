@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 _CHUNK = 256 * 1024
 _KILL_PATIENCE = 10.0
-_HELPER = str(Path(trees.__file__).with_name("helper.py"))
+_HELPER = str(Path(trees.__file__).with_name("__main__.py"))
 _LONGEST_COMPLAINT = 64 * 1024
 
 looking = Workers("looking into a container", 8, 30.0)

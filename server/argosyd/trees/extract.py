@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import posixpath
 import stat
 import tarfile
-from dataclasses import dataclass, field
-from typing import IO
 
 from argosyd.trees.openat import handle
 from argosyd.trees.root import Root, set_mode, set_xattr
@@ -26,7 +25,6 @@ def nanoseconds(member: tarfile.TarInfo) -> int:
     return int(member.mtime * _SECOND)
 
 
-@dataclass(slots=True)
 class Extractor:
     """Unpacks into the directory `path` of `root`. `owners` keeps the archive's owners, else all is root's.
 
@@ -34,16 +32,13 @@ class Extractor:
     a name's way are followed inside the root, as they would be by who lives there; a name that climbs out is refused.
     """
 
-    root: Root
-    path: str
-    owners: bool = False
-    keep_dirs: bool = False
-    _top: Root = field(init=False)
-    _above: str = field(init=False, default="")
-    _parent: int = field(init=False, default=-1)
-    _times: list[tuple[str, int]] = field(init=False, default_factory=list)
+    def __init__(self, root: Root, path: str, *, owners: bool = False, keep_dirs: bool = False) -> None:
+        self.root, self.path, self.owners, self.keep_dirs = root, path, owners, keep_dirs
+        self._above = ""
+        self._parent = -1
+        self._times: list[tuple[str, int]] = []
 
-    def extract(self, stream: IO[bytes]) -> None:
+    def extract(self, stream: io.BufferedIOBase) -> None:
         """All of it; times of directories last. Blocking. OSError, tarfile.TarError; what came before stays."""
         self._top = self.root.directory(self.path)
         try:

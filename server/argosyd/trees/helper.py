@@ -1,7 +1,7 @@
 """Packs and unpacks below a root whose files may hold up whoever touches them: a program of its own, that can be killed.
 
-    python -I -S helper.py pack ROOT_FD USERNS_FD PATH FOLLOW SHOWN        writes a tar stream to standard output
-    python -I -S helper.py unpack ROOT_FD USERNS_FD PATH OPTIONS           reads one from standard input
+    python -I -S __main__.py pack ROOT_FD USERNS_FD PATH FOLLOW SHOWN      writes a tar stream to standard output
+    python -I -S __main__.py unpack ROOT_FD USERNS_FD PATH OPTIONS         reads one from standard input
 
 It stays outside that root and reaches into it by descriptor alone, so there is nothing of it that could be run or
 imported; and it keeps only the capabilities that reading and writing files needs. USERNS_FD is a user namespace to
@@ -17,11 +17,7 @@ import json
 import os
 import posixpath
 import resource
-import sys
 import tarfile
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # own: the program itself
 
 from argosyd.trees.archive import write_entry
 from argosyd.trees.extract import Extractor
@@ -63,9 +59,10 @@ def confine() -> None:
 
 
 def _permitted() -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():  # own: procfs
-        if line.startswith("CapPrm:"):
-            return int(line.split()[1], 16)
+    with open("/proc/self/status", "rb") as status:  # own: procfs
+        for line in status:
+            if line.startswith(b"CapPrm:"):
+                return int(line.split()[1], 16)
     return 0
 
 
@@ -82,9 +79,10 @@ def pack(root: Root, path: str, follow: bool, shown: str) -> None:
 def unpack(root: Root, path: str, options: str) -> None:
     """Reads a stream to its end."""
     words = options.split(",")
-    Extractor(root, path, owners="owners" in words, keep_dirs="keepdirs" in words).extract(sys.stdin.buffer)
-    while os.read(0, 1 << 20):
-        pass
+    with open(0, "rb", closefd=False) as stream:
+        Extractor(root, path, owners="owners" in words, keep_dirs="keepdirs" in words).extract(stream)
+        while stream.read(1 << 20):
+            pass
 
 
 def _tell(number: int, message: str, path: object = "") -> int:
@@ -114,7 +112,3 @@ def main(arguments: list[str]) -> int:
     except (MemoryError, RecursionError, OverflowError):
         return _tell(0, "the archive is made to be in the way: its headers have no end")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

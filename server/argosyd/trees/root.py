@@ -6,7 +6,6 @@ import errno
 import os
 import posixpath
 import stat
-from pathlib import Path
 from types import TracebackType
 
 from argosyd.trees.openat import AS_ROOT, EXACT, PATH_MOST, handle, open_entry, openat2, reopen
@@ -28,7 +27,7 @@ class Root:
         self.fd = fd
 
     @classmethod
-    def at(cls, path: Path | str) -> Root:
+    def at(cls, path: os.PathLike[str] | str) -> Root:
         """Holds a directory that the engine itself named. OSError (not there, no directory)."""
         return cls(os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))  # own: named by the engine
 
