@@ -12,6 +12,7 @@ from argosyd.containers.cell import Cell
 from argosyd.containers.control import Control
 from argosyd.containers.model import ContainerState, Resources, RestartCondition, RestartPolicy
 from argosyd.containers.rooms import Shared
+from argosyd.containers.roots import lasting
 from argosyd.containers.spec import resources as limits
 from argosyd.runtime.oci import RuntimeFailed
 
@@ -89,7 +90,8 @@ class Changer:
             if cell.state.status.state not in stopped or cell.lock.locked() or not test(cell):
                 continue
             try:
-                size = (await self._s.doors.snapshots.usage(cell.id)).size
+                with lasting(cell):
+                    size = (await self._s.doors.snapshots.usage(cell.id)).size
                 await self._control.remove(cell)
             except ArgosyError:
                 # Started or removed by somebody meanwhile.

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from argosyd.containers.cell import Cell
 from argosyd.containers.model import ContainerSpec, ContainerState
 from argosyd.containers.rooms import Shared
+from argosyd.containers.roots import lasting
 from argosyd.containers.spec.process import merge_environment
 from argosyd.images.changes import apply as apply_changes
 from argosyd.images.model import HistoryEntry, ImageConfig, NewLayer
@@ -78,7 +79,8 @@ class Committer:
         running = cell.state.status.state is ContainerState.RUNNING
         frozen = pause and running and await s.cgroups.freeze(s.cgroup(cell))
         try:
-            return await s.doors.images.add_layer(s.doors.snapshots.diff(cell.id), held)
+            with lasting(cell):
+                return await s.doors.images.add_layer(s.doors.snapshots.diff(cell.id), held)
         finally:
             if frozen and cell.state.status.state is not ContainerState.PAUSED:
                 s.cgroups.thaw(s.cgroup(cell))

@@ -12,6 +12,7 @@ from argosy.errors import InvalidArgument, Unavailable
 from argosyd.containers.cell import Cell
 from argosyd.containers.control import not_running
 from argosyd.containers.rooms import Shared
+from argosyd.containers.roots import lasting
 from argosyd.runtime.cgroups import Usage
 from argosyd.runtime.spawn import run
 from argosyd.snapshots.model import Change, ChangeKind
@@ -111,7 +112,8 @@ class Observer:
 
     async def diff(self, cell: Cell) -> list[Change]:
         """What it changed in its root."""
-        return hide_engine_files(await self._s.doors.snapshots.changes(cell.id))
+        with lasting(cell):
+            return hide_engine_files(await self._s.doors.snapshots.changes(cell.id))
 
     def _read(self, cell: Cell) -> tuple[Usage, int]:
         return self._s.cgroups.usage(self._s.cgroup(cell)), time.time_ns()

@@ -190,9 +190,12 @@ class Containers:
             return 0
 
     async def sizes(self, cell: Cell) -> tuple[int, int]:
-        """Bytes of its writable snapshot, and of that with its image."""
+        """Bytes of its writable snapshot, and of that with its image, which may have been removed by force."""
         own = await self._own_size(cell)
-        image = await self._doors.images.resolve(cell.definition.image_id)
+        try:
+            image = await self._doors.images.resolve(cell.definition.image_id)
+        except NotFound:
+            return own, own
         return own, own + image.size
 
     async def logs(self, cell: Cell, query: Query) -> AsyncGenerator[list[Entry], None]:

@@ -10,8 +10,9 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from argosy.errors import Conflict
+from argosy.errors import ArgosyError, Conflict, NotFound
 from argosyd.containers.cell import Cell, Run
+from argosyd.containers.model import ContainerState
 from argosyd.containers.records import Intent
 from argosyd.containers.rooms import Shared
 from argosyd.trees.root import Root
@@ -49,7 +50,8 @@ class Roots:
         await self._settled(cell)
         self._users[cell.id] += 1
         try:
-            yield await snapshots.mount(cell.id)
+            with lasting(cell):
+                yield await snapshots.mount(cell.id)
         finally:
             self._users[cell.id] -= 1
             if not self._users[cell.id]:
@@ -68,7 +70,7 @@ class Roots:
     @contextlib.asynccontextmanager
     async def whole(self, cell: Cell) -> AsyncIterator[Seen]:
         """The root with all that is mounted in it, as the container's processes have it."""
-        with _user_namespace(cell) as userns:
+        with lasting(cell), _user_namespace(cell) as userns:
             if cell.run is not None and cell.running and (running := _root_of(cell.run)) is not None:
                 with running:
                     yield Seen(running, userns)
@@ -90,6 +92,20 @@ class Roots:
             view = await asyncio.to_thread(open_view, str(path), mounts, read_only=spec.read_only_rootfs)
             with view:
                 yield view
+
+
+@contextlib.contextmanager
+def lasting(cell: Cell) -> Iterator[None]:
+    """Around what reads a container's files without holding its lock, which a removal does not wait for: NotFound, when
+    that is why it fails."""
+    try:
+        yield
+    except (OSError, ArgosyError):
+        if cell.removed.is_set() or cell.state.status.state is ContainerState.REMOVING:
+            raise NotFound(
+                f"container {cell.id[:12]} was removed meanwhile", kind="container", id=cell.id, reason="REMOVED"
+            ) from None
+        raise
 
 
 @contextlib.contextmanager
