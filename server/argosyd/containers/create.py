@@ -215,7 +215,6 @@ class Creator:
         DEAD, and can be removed again."""
         s, id = self._s, cell.id
         try:
-            await s.doors.snapshots.unmount(id)
             await s.doors.snapshots.remove(id)
             await s.doors.volumes.release(id, remove_anonymous=remove_volumes)
             s.doors.images.release(f"container:{id}")
