@@ -54,7 +54,6 @@ class BuildCache:
         self._clock = clock
         self._entries: dict[str, Entry] = {}
         self._held: Counter[str] = Counter()
-        self._blobs: Counter[str] = Counter()
 
     async def start(self) -> None:
         """Reads the record."""
@@ -98,15 +97,6 @@ class BuildCache:
         """Whether a build under way uses a step."""
         return self._held[key] > 0
 
-    @contextmanager
-    def hold_blobs(self) -> Iterator[set[str]]:
-        """The same for blobs: layers of a build that are recorded nowhere yet."""
-        held = _Held(self._blobs)
-        try:
-            yield held
-        finally:
-            held.release()
-
     async def put(self, key: str, parent: str, chain: str, layer: NewLayer | None, instruction: str) -> None:
         """Records a finished step; one of the same key is replaced."""
         now = self.now()
@@ -142,8 +132,8 @@ class BuildCache:
     def kept(self) -> Kept:
         """What must not be collected, for `Garbage.keepers`."""
         layers = [e for e in self._entries.values() if e.layer is not None]
-        blobs = {e.layer.digest for e in layers if e.layer is not None} | {b for b, n in self._blobs.items() if n}
-        return Kept(frozenset(blobs), frozenset(e.chain for e in layers))
+        blobs = frozenset(e.layer.digest for e in layers if e.layer is not None)
+        return Kept(blobs, frozenset(e.chain for e in layers))
 
 
 class _Held(set[str]):

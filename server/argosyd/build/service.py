@@ -144,7 +144,7 @@ class Builds:
             sink(BuildWarning(warning))
         async with AsyncExitStack() as stack:
             keys = stack.enter_context(self._cache.hold())
-            blobs = stack.enter_context(self._cache.hold_blobs())
+            blobs = stack.enter_context(self._images.lease())
             networks = Networks(id, self._tools.network, self._tools.userns, options.extra_hosts)
             stack.push_async_callback(self._clean, id, networks)
             await self._database.write(lambda c: c.execute("INSERT INTO builds VALUES (?)", (id,)))

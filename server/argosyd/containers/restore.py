@@ -4,11 +4,13 @@ meanwhile are taken note of, half-made things are finished or undone, restart po
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import shutil
 from pathlib import Path
 
+from argosy.errors import NotFound
 from argosyd.containers import restart
 from argosyd.containers.cell import Cell, Run
 from argosyd.containers.create import Creator
@@ -50,7 +52,8 @@ class Restorer:
         for record in records:
             cell = Cell(record.definition, record.state)
             s.index.add(cell)
-            s.doors.images.in_use(record.definition.image_id, f"container:{cell.id}")
+            with contextlib.suppress(NotFound):
+                s.doors.images.in_use(record.definition.image_id, f"container:{cell.id}")
         for cell in s.index:
             try:
                 await self._one(cell)

@@ -245,6 +245,20 @@ class ContentStore:
                 deleted.append(digest)
         return deleted, freed
 
+    @contextmanager
+    def holding_on(self) -> Iterator[None]:
+        """While the block runs, what leases let go of stays leased. For who asks what is needed and then collects: what
+        was named in between is not in his answer."""
+        late = _Held(self._tally)
+        with self._tally.lock:
+            self._tally.late.append(late)
+        try:
+            yield
+        finally:
+            with self._tally.lock:
+                self._tally.late.remove(late)
+            late.release()
+
     def leased(self) -> frozenset[str]:
         """What leases keep now."""
         with self._tally.lock:
@@ -257,6 +271,7 @@ class _Tally:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.counts: Counter[str] = Counter()
+        self.late: list[_Held] = []
 
 
 class _Held(set[str]):
@@ -268,9 +283,12 @@ class _Held(set[str]):
 
     def add(self, digest: str) -> None:
         with self._tally.lock:
-            if digest not in self:
-                super().add(digest)
-                self._tally.counts[digest] += 1
+            self._add(digest)
+
+    def _add(self, digest: str) -> None:
+        if digest not in self:
+            super().add(digest)
+            self._tally.counts[digest] += 1
 
     def update(self, *others: Iterable[str]) -> None:
         for digests in others:
@@ -280,6 +298,8 @@ class _Held(set[str]):
     def release(self) -> None:
         with self._tally.lock:
             for digest in self:
+                for late in self._tally.late:
+                    late._add(digest)
                 self._tally.counts[digest] -= 1
                 if not self._tally.counts[digest]:
                     del self._tally.counts[digest]

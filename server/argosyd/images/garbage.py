@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence, Set
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from argosy.errors import Conflict, DataLoss, NotFound
+from argosy.errors import ArgosyError, Conflict, DataLoss, NotFound
+from argosyd.cancel import to_the_end
 from argosyd.images.content import ContentStore
 from argosyd.images.index import ImageIndex
 from argosyd.images.layers import LayerStore
@@ -47,18 +48,29 @@ class Garbage:
         self._collecting = asyncio.Lock()
         self._sweeping = asyncio.Lock()
         self._making = 0
+        self._owed = False
+        """Whether a sweep was asked for while something was made."""
         self.keepers: list[Callable[[], Kept]] = []
         """Asked before anything is collected: the build cache is one."""
 
     @asynccontextmanager
     async def making(self) -> AsyncIterator[None]:
-        """While layers are made that no record names yet, no snapshot is swept."""
+        """While layers are made that no record names yet, no snapshot is swept; the last to end makes up for it."""
         async with self._sweeping:
             self._making += 1
         try:
             yield
         finally:
             self._making -= 1
+            if self._owed and not self._making:
+                await to_the_end(self._make_up())
+
+    async def _make_up(self) -> None:
+        try:
+            await self.sweep()
+        except (ArgosyError, OSError) as error:
+            # What was made is made; the next sweep finds what this one left.
+            log.warning("layers that nothing needs could not be removed: %s", error)
 
     async def drop_snapshots(self, image: Image) -> Sequence[str]:
         """Removes the image's snapshots from the top down, as far as nobody else stands on them."""
@@ -80,6 +92,7 @@ class Garbage:
         """Removes every layer's snapshot that no image, no keeper and no other snapshot needs, the topmost first; and
         what is remembered of such layers. Whatever left them there: it asks only who needs them now."""
         async with self._sweeping:
+            self._owed = self._making > 0
             if self._making or not self._index.whole:
                 return
             images, keepers = self._index.all(), [keeper() for keeper in self.keepers]
@@ -103,22 +116,30 @@ class Garbage:
         async with self._collecting:
             if not self._index.whole:
                 return 0
-            roots: set[str] = set()
-            for image in self._index.all():
+            with self._content.holding_on():
+                return await self._collect()
+
+    async def _collect(self) -> int:
+        roots: set[str] = set()
+        for image in self._index.all():
+            try:
                 roots |= await asyncio.to_thread(self._roots, image)
-            roots.update(*(keeper().blobs for keeper in self.keepers))
-            roots |= await self._packed_of(roots)
-            _, freed = await self._content.collect(roots)
-            return freed
+            except OSError as error:
+                log.warning("no blob is collected: the manifest of image %s cannot be read now: %s", image.id, error)
+                return 0
+        roots.update(*(keeper().blobs for keeper in self.keepers))
+        roots |= await self._packed_of(roots)
+        _, freed = await self._content.collect(roots)
+        return freed
 
     def _roots(self, image: Image) -> set[str]:
         names = {n.partition("@")[2] for n in image.repo_digests}
         try:
             return {*blobs_of(image, self._manifest(image)), *names}
-        except (NotFound, DataLoss, OSError) as error:
+        except (NotFound, DataLoss) as error:
             # Its manifest is lost or damaged: the snapshots still serve containers, so keep what is known.
             log.warning("the manifest of image %s cannot be read: %s: pull it again", image.id, error)
-            return {image.id, image.manifest_digest, *names}
+            return {image.id, image.manifest_digest, *image.layers, *names}
 
 
 def blobs_of(image: Image, manifest: Manifest) -> list[str]:

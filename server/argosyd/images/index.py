@@ -15,7 +15,8 @@ from argosyd.state.database import Database
 
 
 class ImageIndex:
-    """Names to images. Every change is written before it is seen."""
+    """Names to images. What is new is written before it is seen; what is removed is not seen while that is written, so that
+    nobody begins to use it."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -122,6 +123,16 @@ class ImageIndex:
 
     async def remove(self, image_id: str) -> None:
         """Takes an image and all its names away."""
-        await self._database.write(lambda c: c.execute("DELETE FROM images WHERE id = ?", (image_id,)), durable=True)
-        self._images.pop(image_id, None)
-        self._names = {n: i for n, i in self._names.items() if i != image_id}
+        image = self._images.pop(image_id, None)
+        names = {n: i for n, i in self._names.items() if i == image_id}
+        for name in names:
+            del self._names[name]
+        try:
+            await self._database.write(
+                lambda c: c.execute("DELETE FROM images WHERE id = ?", (image_id,)), durable=True
+            )
+        except BaseException:
+            if image is not None:
+                self._images[image_id] = image
+                self._names = {**names, **self._names}
+            raise

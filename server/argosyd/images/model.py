@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -142,6 +142,10 @@ class ImageSource(Protocol):
         now when 0."""
         ...
 
+    def lease(self) -> AbstractContextManager[set[str]]:
+        """While the block runs, no blob is collected that is added to the set."""
+        ...
+
     def keep(self, image: Image) -> AbstractAsyncContextManager[set[str]]:
         """A lease: while the block runs, neither what the image is made of nor what is added to the set is collected.
         NotFound (it is no longer whole)."""
@@ -156,7 +160,7 @@ class ImageSource(Protocol):
         ...
 
     def in_use(self, image_id: str, user: str) -> None:
-        """Marks that `user` ("container:ID") needs the image."""
+        """Marks that `user` ("container:ID") needs the image, from now on; NotFound, marked or not, when it is gone."""
         ...
 
     def release(self, user: str) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 
 from argosy.errors import Conflict, DataLoss, InvalidArgument, NotFound
@@ -22,6 +22,7 @@ from argosyd.images.model import Credentials, HistoryEntry, Image, ImageConfig, 
 from argosyd.images.oci_config import ConfigDocument, chain_id
 from argosyd.images.reference import Reference
 from argosyd.leftovers import Leftovers
+from argosyd.locks import Locks
 from argosyd.snapshots.model import Snapshotter
 from argosyd.state.database import Database
 from argosyd.system import Usage
@@ -76,6 +77,8 @@ class ImageService:
         self._puller = transfer.Puller(content, self.layers)
         self._pusher = transfer.Pusher(content, database)
         self._users: dict[str, set[str]] = defaultdict(set)
+        self._changing = Locks()
+        """By an image's id: who names or removes it."""
         self.garbage = Garbage(content, self.index, self.layers, snapshots, self.manifest, self._pusher.packed_of)
 
     async def start(self) -> None:
@@ -119,6 +122,8 @@ class ImageService:
     def in_use(self, image_id: str, user: str) -> None:
         """See `ImageSource.in_use`."""
         self._users[image_id].add(user)
+        if self.index.get(image_id) is None:
+            raise NotFound(f"No such image: {image_id}", kind="image", id=image_id, reason="NO_SUCH_IMAGE")
 
     def release(self, user: str) -> None:
         """See `ImageSource.release`."""
@@ -220,7 +225,10 @@ class ImageService:
         with self.content.lease(blobs_of(image, manifest)) as held:
             async with transfer.connect(wanted.domain, credentials, self._insecure) as client:
                 digest, size = await self._pusher.push(client, wanted, manifest, sources, held, progress)
-            await self.index.put(image, [f"{wanted.repository}@{digest}"])
+            async with self._changing.of(image.id):
+                # It may have been removed meanwhile; what was sent is there all the same.
+                if self.index.get(image.id) is not None:
+                    await self.index.put(image, [f"{wanted.repository}@{digest}"])
         self._events.publish("image", "push", wanted.familiar, name=wanted.familiar_repository)
         return wanted, digest, size
 
@@ -242,7 +250,14 @@ class ImageService:
             layers=document.diff_ids,
             chain_id=chain_id(document.diff_ids),
         )
-        return await self.index.put(image, names)
+        async with self._changing.of(image.id):
+            # In the lock: one of the same content may be on its way out, with its snapshots.
+            await self.layers.unpack_all(document.diff_ids, manifest.layers)
+            return await self.index.put(image, names)
+
+    def lease(self) -> AbstractContextManager[set[str]]:
+        """See `ImageSource.lease`."""
+        return self.content.lease()
 
     @asynccontextmanager
     async def keep(self, image: Image) -> AsyncIterator[set[str]]:
@@ -313,7 +328,6 @@ class ImageService:
             manifest = Manifest(Descriptor(manifests.OCI_CONFIG, config_digest, len(data)), tuple(layers))
             manifest_digest = await asyncio.to_thread(self.content.put, held, manifest.to_bytes())
             async with self.garbage.making():
-                await self.layers.unpack_all(document.diff_ids, manifest.layers)
                 return await self._record(document, manifest_digest, manifest, names)
 
     async def adopt(self, manifest_digest: str, names: Sequence[str], depth: int = 0) -> Image:
@@ -327,7 +341,6 @@ class ImageService:
         document = await parsing.run(lambda: oci_config.parse(self.content.read(manifest.config.digest)))
         oci_config.check_layers(document, manifest, manifest_digest)
         async with self.garbage.making():
-            await self.layers.unpack_all(document.diff_ids, manifest.layers)
             return await self._record(document, manifest_digest, manifest, names)
 
     @staticmethod
@@ -341,18 +354,32 @@ class ImageService:
 
     async def tag(self, source: str, target: str) -> None:
         """One more name. NotFound, InvalidArgument."""
-        image = self.index.resolve(source)
         name = _with_tag(target)
         if name.digest:
             raise InvalidArgument(f"cannot tag as {target!r}: a digest is not a tag", kind="reference", id=target)
-        await self.index.put(image, [str(name)])
+        async with self._settled(source) as image:
+            await self.index.put(image, [str(name)])
         self._events.publish("image", "tag", image.id, name=name.familiar)
 
     # -- removing -----------------------------------------------------------------------------------------------
 
     async def remove(self, text: str, *, force: bool = False) -> Removed:
         """Takes a name away, and the image with its last one. NotFound, Conflict."""
-        image = self.index.resolve(text)
+        async with self._settled(text) as image:
+            return await self._remove(image, text, force)
+
+    @asynccontextmanager
+    async def _settled(self, text: str) -> AsyncIterator[Image]:
+        """The image that a user names, which nobody removes or names anew while the block runs. NotFound."""
+        while True:
+            id = self.index.resolve(text).id
+            async with self._changing.of(id):
+                # The name may mean another by now.
+                if (image := self.index.resolve(text)).id == id:
+                    yield image
+                    return
+
+    async def _remove(self, image: Image, text: str, force: bool) -> Removed:
         name = self._name_meant(text, image)
         if name and (len(image.repo_tags) > 1 or (len(image.repo_tags) == 1 and name not in image.repo_tags)):
             return await self._untag(image, name)
@@ -400,10 +427,12 @@ class ImageService:
     async def prune(self, *, all_unused: bool, keep: Iterable[str] = ()) -> Removed:
         """Removes images without a tag, or every one that nothing uses; `keep` are ids to leave."""
         kept, results = set(keep), []
-        for image in self.index.all():
-            if image.id in kept or self.users(image.id) or (image.repo_tags and not all_unused):
-                continue
-            results.append(await self._delete(image))
+        for id in [image.id for image in self.index.all()]:
+            async with self._changing.of(id):
+                image = self.index.get(id)
+                if image is None or id in kept or self.users(id) or (image.repo_tags and not all_unused):
+                    continue
+                results.append(await self._delete(image))
         await self.garbage.sweep()
         # Not only what those images had: an image that took another's name, or was never finished, leaves some too.
         space = await self.garbage.collect()

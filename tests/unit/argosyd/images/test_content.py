@@ -82,6 +82,16 @@ async def test_what_arrives_is_in_its_lease_before_it_is_there(store: ContentSto
     assert await store.collect([]) == ([DIGEST], len(DATA))
 
 
+async def test_what_is_named_while_a_collector_asks_is_kept(store: ContentStore) -> None:
+    """An image is recorded, and its lease ends, after the collector has asked for every image."""
+    with store.holding_on():
+        with store.lease() as held:
+            digest = store.put(held, DATA)
+        assert await store.collect([]) == ([], 0)
+    assert store.leased() == frozenset()
+    assert await store.collect([]) == ([digest], len(DATA))
+
+
 async def test_start_throws_away_what_nobody_can_resume(store: ContentStore, tmp_path: Path) -> None:
     for name, age in (("tmp-1", 0), (DIGEST.replace(":", "-"), 0), ("sha256-old", 10**6)):
         path = tmp_path / "ingest" / name
