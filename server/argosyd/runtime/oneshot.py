@@ -93,7 +93,10 @@ async def run_bundle(runtime: OciRuntime, id: str, bundle: Path, sink: OutputSin
         out.close()
         err.close()
     problem = log.read_text(errors="replace") if code != 0 and log.exists() else ""
-    if '"level":"error"' in problem.replace('": "', '":"') or '"level": "error"' in problem:
+    # A runtime that ran it to its end has removed its own record; on a full disk one cannot even say what it lacks.
+    left = (runtime.root / id).exists()  # own: the runtime's directory
+    if left:
         await runtime.delete(id)
+    if '"level":"error"' in problem.replace('": "', '":"') or (left and code != 0):
         raise RuntimeFailed(last_error(problem))
     return code if code >= 0 else 128 - code
