@@ -29,9 +29,9 @@ async def run(tmp_path: Path, script: str) -> tuple[int, list[str]]:
     made = runtime(tmp_path, script)
     try:
         return await run_bundle(made, "build-1", bundle, lambda *_: None), [p.name for p in made.root.iterdir()]
-    except RuntimeFailed as error:
+    except RuntimeFailed:
         assert not list(made.root.iterdir())
-        raise error
+        raise
 
 
 async def test_a_record_left_by_a_failure_goes_and_tells_that_it_is_one(tmp_path: Path) -> None:
