@@ -32,7 +32,7 @@ from argosyd.runtime import strays
 from argosyd.runtime.attach_socket import AttachSocket
 from argosyd.runtime.monitor import Stdio, exit_code, resize
 from argosyd.runtime.oci import RuntimeFailed
-from argosyd.runtime.proc import PidFd, ProcessGone, is_monitor_of, read_pid
+from argosyd.runtime.proc import PidFd, ProcessGone, child_of, is_monitor_of, read_pid
 from argosyd.trees.root import Root
 
 _TELLING = 5.0
@@ -102,11 +102,10 @@ class Exec:
     def kill(self) -> None:
         """Ends it."""
         try:
-            process = PidFd(self.pid)
+            process = child_of(self._monitor.pid, self.pid)
         except ProcessGone:
             return
-        if not self.finished.done():
-            process.send(9)
+        process.send(9)
         process.close()
 
     def close(self) -> None:

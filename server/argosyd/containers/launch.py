@@ -30,7 +30,7 @@ from argosyd.network.model import UNPRIVILEGED_SYSCTLS, Attachment, AttachReques
 from argosyd.runtime import seccompbpf
 from argosyd.runtime.monitor import Log, Monitored, Stdio
 from argosyd.runtime.oci import RuntimeFailed
-from argosyd.runtime.proc import PidFd, ProcessGone
+from argosyd.runtime.proc import PidFd, ProcessGone, child_of
 from argosyd.runtime.uts import set_domainname
 from argosyd.trees.root import Root
 from argosyd.volumes import targets
@@ -268,7 +268,7 @@ def _make_working_dir(cell: Cell, root: Path) -> None:
 
 def _open_run(bundle: Path, made: Monitored) -> Run:
     try:
-        process = PidFd(made.pid)
+        process = child_of(made.monitor_pid, made.pid)
     except ProcessGone:
         raise Unavailable("the container's process ended before it was started", kind="monitor") from None
     try:

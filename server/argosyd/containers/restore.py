@@ -24,7 +24,7 @@ from argosyd.leftovers import Leftovers
 from argosyd.runtime import strays
 from argosyd.runtime.monitor import exit_code
 from argosyd.runtime.probe import PROBE
-from argosyd.runtime.proc import PidFd, ProcessGone, is_monitor_of, read_pid
+from argosyd.runtime.proc import PidFd, ProcessGone, child_of, is_monitor_of, read_pid
 from argosyd.trees.remove import discard
 
 log = logging.getLogger(__name__)
@@ -166,7 +166,7 @@ class Restorer:
         except ProcessGone:
             return None
         try:
-            process = PidFd(pid)
+            process = child_of(monitor_pid, pid)
         except ProcessGone:
             # It has ended, and its monitor is about to write that down; the monitor is what is watched.
             process = PidFd(monitor_pid)

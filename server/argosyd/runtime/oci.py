@@ -41,8 +41,9 @@ def _open_gate(fifo: Path) -> bool:
     except OSError:
         return False
     try:
-        os.unlink(fifo)  # own: as above
+        # A daemon that dies between the two leaves one that counts as never started, not one that waits for ever.
         os.write(gate, b"\0")
+        os.unlink(fifo)  # own: as above
     except OSError:
         return False
     finally:

@@ -37,6 +37,15 @@ def start_time(pid: int) -> int:
     return int(stat[stat.rindex(")") + 2 :].split()[19])
 
 
+def parent(pid: int) -> int:
+    """The pid of a process's parent; 0 when it is gone."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return 0
+    return int(stat[stat.rindex(")") + 2 :].split()[1])
+
+
 def read_pid(path: Path) -> int:
     """The pid a pidfile holds; 0 when there is no such file or no number in it."""
     try:
@@ -124,3 +133,13 @@ class PidFd:
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
+
+
+def child_of(monitor: int, pid: int) -> PidFd:
+    """What a monitor started, by the pid that it told of. ProcessGone: it has ended, and whoever has its number now is
+    another's."""
+    process = PidFd(pid)
+    if parent(pid) != monitor:
+        process.close()
+        raise ProcessGone(str(pid))
+    return process

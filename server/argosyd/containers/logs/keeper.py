@@ -312,6 +312,21 @@ def _plan(bundle: str) -> tuple[str, int] | None:
         return None
 
 
+def _monitor(bundle: str) -> int:
+    """A pidfd of the monitor of a bundle, -1 when it is gone: its number may be another's by now."""
+    try:
+        with open(os.path.join(bundle, "conmon.pid")) as file:
+            pid = int(file.read())
+        monitor = os.pidfd_open(pid)
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            if os.fsencode(bundle) in file.read():
+                return monitor
+        os.close(monitor)
+    except (OSError, ValueError):
+        pass
+    return -1
+
+
 def main(run_dir: str) -> None:
     """Keeps the logs of all containers that run below a run directory, until the last has ended."""
     keeper = Keeper()
@@ -319,10 +334,8 @@ def main(run_dir: str) -> None:
     plans = []
     for bundle in os.scandir(os.path.join(run_dir, "containers")):
         plan = _plan(bundle.path)
-        try:
-            with open(os.path.join(bundle.path, "conmon.pid")) as file:
-                monitor = os.pidfd_open(int(file.read()))
-        except (OSError, ValueError):
+        monitor = _monitor(bundle.path)
+        if monitor < 0:
             continue
         if plan is not None:
             plans.append(plan)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from argosyd.runtime.cgroups import Cgroups
 from argosyd.runtime.mountns import CgroupMounts, parse_cgroup_mounts
 from argosyd.runtime.oci import last_error
 from argosyd.runtime.probe import choose_runtime
-from argosyd.runtime.proc import PidFd, ProcessGone, start_time
+from argosyd.runtime.proc import PidFd, ProcessGone, child_of, start_time
 from argosyd.runtime.spawn import run
 
 V1 = "30 23 0:26 / /sys/fs/cgroup/cpu,cpuacct rw,relatime shared:9 - cgroup cgroup rw,cpu,cpuacct\n"
@@ -168,3 +169,19 @@ def test_processes_are_named_by_descriptors() -> None:
         PidFd(2**22 - 1)
     with pytest.raises(ProcessGone):
         PidFd(0)
+
+
+def test_only_a_monitors_own_child_is_what_it_told_of() -> None:
+    child = subprocess.Popen(["sleep", "100"])
+    try:
+        held = child_of(os.getpid(), child.pid)
+        assert held.alive()
+        held.close()
+        with pytest.raises(ProcessGone):
+            # A number that has passed to a stranger.
+            child_of(1, child.pid)
+    finally:
+        child.kill()
+        child.wait()
+    with pytest.raises(ProcessGone):
+        child_of(os.getpid(), child.pid)
