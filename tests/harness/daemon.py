@@ -89,8 +89,8 @@ class Daemon:
 
     @property
     def log(self) -> Path:
-        """What the daemon wrote."""
-        return self.base / "argosyd.log"
+        """What the daemon wrote; beside its directories, which a test may fill up."""
+        return self.base.with_suffix(".log")
 
     def inside(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Runs a command in the daemon's network namespace."""
@@ -243,6 +243,7 @@ class Daemon:
             with contextlib.suppress(OSError):
                 # A test of deep trees may have left one.
                 remove(self.base)
+            self.log.unlink(missing_ok=True)
             # A daemon that hides a hierarchy from itself cannot remove what another one made there.
             top = Path("/sys/fs/cgroup")
             for parent in (*top.glob(f"*{self.cgroup_parent}"), *top.glob(self.cgroup_parent[1:])):
