@@ -261,6 +261,9 @@ def test_the_mtu_of_a_network_is_the_containers_too(containers: Daemon) -> None:
         (("--subnet", "10.1.0.0/33"), "invalid subnet"),
         (("--subnet", "10.1.0.0/24", "--gateway", "10.2.0.1"), "not within subnet"),
         (("-o", "com.docker.network.bridge.name=no;such"), "bridge name 'no;such' is taken, or not"),
+        (("-o", "com.docker.network.driver.mtu=wide"), "give a number from 68"),
+        (("-o", "com.docker.network.bridge.enable_ip_masquerade=perhaps"), "give true or false"),
+        (("-o", "encrypted"), "network option 'encrypted' is not supported: known are"),
         (("--driver", "macvlan"), "network driver 'macvlan' is not there"),
     ],
 )

@@ -25,6 +25,8 @@ _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 _BRIDGE_NAME, _MTU = "com.docker.network.bridge.name", "com.docker.network.driver.mtu"
 _INTERFACE = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,14}")
 _MASQUERADE = "com.docker.network.bridge.enable_ip_masquerade"
+_LEAST_MTU = 68
+"""Bytes: what every IPv4 link takes (RFC 791)."""
 
 
 def plan_of(network: Network) -> ipam.Plan:
@@ -43,6 +45,23 @@ def mtu_of(network: Network) -> int:
     """Bytes of the largest packet on a network, as its option says; 0 for the kernel's default."""
     text = network.spec.options.get(_MTU, "")
     return whole(text, 65535) or 0
+
+
+def _check_options(spec: NetworkSpec) -> None:
+    """InvalidArgument for a driver option that would change nothing, or whose value is none."""
+    for name, value in spec.options.items():
+        if name == _MASQUERADE and value.lower() in ("true", "false"):
+            continue
+        if name == _MTU and (whole(value, 65535) or 0) >= _LEAST_MTU:
+            continue
+        if name in (_MASQUERADE, _MTU):
+            wanted = "true or false" if name == _MASQUERADE else f"a number from {_LEAST_MTU} to 65535"
+            raise InvalidArgument(f"network option {name}={value[:60]}: give {wanted}", kind="network", id=spec.name)
+        if name != _BRIDGE_NAME:
+            raise InvalidArgument(
+                f"network option {name[:100]!r} is not supported: known are {_BRIDGE_NAME}, {_MASQUERADE}, {_MTU}",
+                kind="network", id=spec.name, reason="UNKNOWN_OPTION",
+            )  # fmt: skip
 
 
 class Catalog:
@@ -147,6 +166,7 @@ class Catalog:
             )
         if spec.ipv6:
             raise Unsupported("networks have IPv4 only in this version: leave out --ipv6", kind="network", id=spec.name)
+        _check_options(spec)
         network = await self._make(replace(spec, driver="bridge"))
         self._events.publish("network", "create", network.id, name=spec.name, driver="bridge")
         return network
