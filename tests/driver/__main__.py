@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.driver.driver import Driver, Fault
@@ -41,7 +41,7 @@ def fill_registry(daemon: Daemon) -> Registry:
     return registry
 
 
-def drive(seed: int, operations: int, *, full: bool = True) -> Driver:
+def drive(seed: int, operations: int, *, full: bool = True, tell: Callable[[int], None] = lambda done: None) -> Driver:
     """One daemon, one seed; `full`: with full disks. Fault; the daemon's log goes with it."""
     daemon = Daemon(label="driver")
     try:
@@ -50,7 +50,7 @@ def drive(seed: int, operations: int, *, full: bool = True) -> Driver:
                 daemon.start()
                 daemon.import_busybox()
                 stack.callback(fill_registry(daemon).close)
-                driver = Driver(daemon, seed, disk=disk if full else None)
+                driver = Driver(daemon, seed, disk=disk if full else None, tell=tell)
                 try:
                     driver.run(operations)
                 except Fault as fault:
@@ -71,8 +71,13 @@ def main() -> int:
     options = parser.parse_args()
     print(f"seed {options.seed}, {options.operations} operations", flush=True)
     started = time.monotonic()
+
+    def tell(done: int) -> None:
+        if done % 1000 == 0:
+            print(f"{done} operations, {time.monotonic() - started:.0f} s", flush=True)
+
     try:
-        driver = drive(options.seed, options.operations, full=not options.no_full_disk)
+        driver = drive(options.seed, options.operations, full=not options.no_full_disk, tell=tell)
     except Fault as fault:
         print(f"seed {options.seed}: {fault}", file=sys.stderr)
         return 1

@@ -39,6 +39,8 @@ class Driver:
     daemon: Daemon
     seed: int
     disk: Path | None = None
+    tell: Callable[[int], None] = lambda done: None
+    """Told after each round how many operations are done."""
     counts: Counter[str] = field(default_factory=Counter)
     _down: threading.Event = field(default_factory=threading.Event)
 
@@ -58,6 +60,7 @@ class Driver:
             self._compare(f"round {number} of seed {self.seed}")
             done += count
             number += 1
+            self.tell(done)
         self._empty()
 
     def _furnish(self) -> None:
