@@ -14,9 +14,9 @@ import grpc
 from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio  # type: ignore[attr-defined]
-from grpc_reflection.v1alpha import reflection
 
 from argosy.errors import Conflict
+from argosyd.api import reflection
 from argosyd.api.interceptors import ErrorInterceptor
 from argosyd.config import Config
 
@@ -60,12 +60,12 @@ class ApiServer:
                 ("grpc.http2.min_recv_ping_interval_without_data_ms", 5000),
             ],
         )
-        names = [reflection.SERVICE_NAME, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name]
+        names = [health_pb2.DESCRIPTOR.services_by_name["Health"].full_name]
         for name, register in self._services:
             register(server)
             names.append(name)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        reflection.enable_server_reflection(names, server)
+        reflection.enable(server, names)
         for address in self._config.listeners:
             self._listen(server, address)
         await server.start()
