@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import struct
 from collections.abc import Iterator
@@ -30,6 +31,9 @@ FSCONFIG_SET_FLAG, FSCONFIG_SET_STRING, FSCONFIG_CMD_CREATE = 0, 1, 6
 
 _OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT = 428, 429, 430, 431, 432
 _OPENAT2, _MOUNT_SETATTR = 437, 442
+PIVOT_ROOT = {"x86_64": 155, "aarch64": 41, "riscv64": 41, "loongarch64": 41, "ppc64le": 203, "s390x": 217, "i686": 217,
+              "armv7l": 218}  # fmt: skip
+"""By uname's machine: an old call has a number of its own on each."""
 _CLOEXEC = 1
 """FSOPEN_CLOEXEC, FSMOUNT_CLOEXEC"""
 
@@ -123,8 +127,10 @@ def fsmount(context: int) -> int:
 
 def pivot_root(new: str, old: str) -> None:
     """pivot_root(2)"""
-    number = 155 if os.uname().machine in ("x86_64", "amd64") else 41
-    _checked(_LIBC.syscall(number, os.fsencode(new), os.fsencode(old)))
+    machine = os.uname().machine
+    if machine not in PIVOT_ROOT:
+        raise OSError(errno.ENOSYS, f"the number of pivot_root(2) on {machine} is not known")
+    _checked(_LIBC.syscall(PIVOT_ROOT[machine], os.fsencode(new), os.fsencode(old)))
 
 
 # -- threads ------------------------------------------------------------------------------------------------------
