@@ -7,6 +7,7 @@ import ssl
 from dataclasses import dataclass
 
 from argosy import errors
+from argosy.certificates import why_refused
 from argosy.transport.address import Address
 
 _CONNECT_TIMEOUT = 10.0
@@ -56,7 +57,7 @@ def _wrap(plain: socket.socket, address: Address, identity: Identity) -> ssl.SSL
         return context.wrap_socket(plain, server_hostname=address.host)
     except ssl.SSLError as e:
         raise errors.Unauthenticated(
-            f"TLS with the argosy daemon at {address.text} failed: {e.reason or e}; check the context's ca, cert "
+            f"TLS with the argosy daemon at {address.text} failed: {why_refused(e)}; check the context's ca, cert "
             f"and key"
         ) from e
     except FileNotFoundError as e:

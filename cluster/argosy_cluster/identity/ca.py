@@ -171,12 +171,15 @@ class Authority:
         ttl: float,
         alternatives: list[x509.GeneralName],
     ) -> bytes:
-        own = x509.load_pem_x509_certificate(self.certificate)
+        own, own_key = x509.load_pem_x509_certificate(self.certificate), _load_key(self.key).public_key()
         uses = [ExtendedKeyUsageOID.CLIENT_AUTH, *([ExtendedKeyUsageOID.SERVER_AUTH] if alternatives else [])]
         builder = (
             _builder(subject, own.subject, key, now, ttl)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.ExtendedKeyUsage(uses), critical=False)
+            # Python 3.13 and later trust no chain without these two (RFC 5280, 4.2.1.1 and 4.2.1.2).
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(own_key), critical=False)
         )
         if alternatives:
             builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)

@@ -19,6 +19,7 @@ from urllib.parse import quote, urljoin
 
 import aiohttp
 
+from argosy.certificates import why_refused
 from argosy.errors import (
     ArgosyError,
     DataLoss,
@@ -372,7 +373,9 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return "its name is not known here: check the name and this host's DNS"
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return f"its certificate is not to be trusted ({error.certificate_error})"
+        refused = error.certificate_error
+        told = why_refused(refused) if isinstance(refused, ssl.SSLError) else str(refused)
+        return f"its certificate is not to be trusted ({told})"
     if isinstance(error, aiohttp.ClientConnectorError):
         code = error.os_error.errno
         # asyncio's text names the call, not the reason.
