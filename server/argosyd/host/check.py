@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes.util
 import os
 import re
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from argosyd.config import Config
-from argosyd.host import apparmor, facts
+from argosyd.host import apparmor, facts, linux
 
 CAP_SYS_ADMIN, CAP_NET_ADMIN, CAP_SYS_RESOURCE = 21, 12, 24
 
@@ -40,6 +41,15 @@ def has_capability(number: int, status: Path = Path("/proc/self/status")) -> boo
     return False
 
 
+def has_filesystem(name: str) -> bool:
+    """Whether the kernel has a type of file system. One that is a module is loaded: /proc/filesystems tells of those
+    alone that somebody has used already."""
+    if name not in facts.filesystems():
+        with contextlib.suppress(OSError):
+            os.close(linux.fsopen(name))
+    return name in facts.filesystems()
+
+
 def _programs() -> Iterator[Finding]:
     runtimes = [n for n in ("crun", "runc") if facts.find_program(n)]
     yield Finding("OCI runtime", bool(runtimes), ", ".join(runtimes) or "none", remedy="apt install crun")
@@ -56,8 +66,8 @@ def _programs() -> Iterator[Finding]:
 
 
 def _kernel(config: Config) -> Iterator[Finding]:
-    known = facts.filesystems()
-    yield Finding("overlayfs", "overlay" in known, "overlay" if "overlay" in known else "not loaded",
+    overlay = has_filesystem("overlay")
+    yield Finding("overlayfs", overlay, "overlay" if overlay else "the kernel has none, nor a module of it",
                   remedy="modprobe overlay")  # fmt: skip
     version = facts.cgroup_version()
     yield Finding(
