@@ -137,7 +137,10 @@ def test_events_until_interrupted(cli: CLI) -> None:
             seen += command.stdout.read() or b""
         assert b"volume create\n" in seen
         command.send_signal(signal.SIGINT)
-        assert command.wait(TIMEOUT) == 130
+        try:
+            assert command.wait(TIMEOUT) == 130
+        finally:
+            command.kill()
 
 
 def test_contexts(cli: CLI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
