@@ -12,7 +12,7 @@ import sys
 import uvloop
 
 from argosyd import config as configuration
-from argosyd import logs
+from argosyd import logs, purge
 from argosyd.app import Engine
 from argosyd.exhausted import translated
 from argosyd.host import allocator, check, facts, limits
@@ -59,6 +59,10 @@ def main() -> int:
         if os.geteuid() != 0:
             print("argosyd: it must run as root: namespaces, mounts and cgroups need it", file=sys.stderr)
             return 1
+        if arguments.command == "purge":
+            mountns.enter(config.run_dir, config.runtime)
+            asyncio.run(purge.run(config))
+            return 0
         logs.configure(config.log_level, config.log_format)
         allocator.keep_small()
         # Looked at before a part of the host is hidden from us; entered while there is one thread.

@@ -5,7 +5,6 @@ Rooms are started in the order in which they need each other and closed in the o
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import sqlite3
@@ -18,7 +17,7 @@ from typing import Protocol
 
 from grpc import aio
 
-from argosy.errors import Conflict, DataLoss
+from argosy.errors import DataLoss
 from argosy.v1 import (
     builds_pb2_grpc,
     cluster_pb2_grpc,
@@ -64,6 +63,7 @@ from argosyd.member import OWN_LINKS, EngineFacts, membership_of, public_part
 from argosyd.network.service import NetworkService
 from argosyd.snapshots.overlay import OverlaySnapshotter
 from argosyd.state.database import Database
+from argosyd.state.lock import hold
 from argosyd.system import Census, Identity, Pruners
 from argosyd.userns.service import UserNamespaces
 from argosyd.volumes.service import Volumes
@@ -122,7 +122,7 @@ class Engine:
         config = self.config
         modes.close_off(config.data_dir, config.run_dir)
         removing.ready()
-        self._stack.callback(os.close, _lock(config.data_dir))
+        self._stack.callback(os.close, hold(config.data_dir))
         database = await Database.open(config.data_dir / "argosy.db")
         self._stack.push_async_callback(database.close)
         engine_id = await _engine_id(database, config.data_dir)
@@ -273,19 +273,3 @@ async def _engine_id(database: Database, data_dir: Path) -> str:
 def _holds_any(directory: Path) -> bool:
     """Whether something that somebody made lies in a room's directory."""
     return directory.is_dir() and any(name != "empty" for name in os.listdir(directory))
-
-
-def _lock(data_dir: Path) -> int:
-    """Holds the data directory for this process alone. Conflict when another daemon has it."""
-    descriptor = os.open(data_dir / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise Conflict(
-            f"another argosyd uses {data_dir}: stop it, or give this one its own --data-dir and --run-dir",
-            kind="data-dir",
-            id=str(data_dir),
-            reason="DATA_DIR_IN_USE",
-        ) from None
-    return descriptor

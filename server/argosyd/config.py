@@ -139,7 +139,7 @@ def validate(config: Config) -> Config:
 def parser() -> argparse.ArgumentParser:
     """The command line of argosyd."""
     p = argparse.ArgumentParser("argosyd", description="The argosy container engine's daemon.")
-    p.add_argument("command", nargs="?", choices=["serve", "check"], default="serve")
+    p.add_argument("command", nargs="?", choices=["serve", "check", "purge"], default="serve")
     p.add_argument("--config", type=Path, help=f"TOML file ({DEFAULT_FILE} when it is there)")
     p.add_argument("--version", action="store_true")
     for field in dataclasses.fields(Config):
