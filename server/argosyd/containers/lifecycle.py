@@ -31,6 +31,10 @@ _LAST_WORDS = 2.0
 """Seconds that monitors of execs get when their container has ended."""
 
 
+RESTARTS_AT_ONCE = 2 * (os.cpu_count() or 1)
+"""Starts that restart policies may have under way: after a boot all containers want one, and who asks is served too."""
+
+
 class Lifecycle:
     """What moves containers from state to state. `on_start` is told of each start (health checks hang on it)."""
 
@@ -40,6 +44,7 @@ class Lifecycle:
         self._launcher = Launcher(shared)
         self._cleaning: set[asyncio.Event] = set()
         self.followers: list[LifecycleFollower] = []
+        self._turns = asyncio.Semaphore(RESTARTS_AT_ONCE)
 
     async def start(self, cell: Cell) -> None:
         """Starts it by a user's wish; nothing when it runs. Errors as `Containers.Start` in the API."""
@@ -201,7 +206,7 @@ class Lifecycle:
 
     async def _restart(self, cell: Cell, delay: float) -> None:
         await asyncio.sleep(delay)
-        async with cell.lock:
+        async with self._turns, cell.lock:
             if cell.restart is not asyncio.current_task():
                 return
             if cell.state.status.state is not ContainerState.RESTARTING:
