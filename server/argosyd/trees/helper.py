@@ -79,7 +79,7 @@ def pack(root: Root, path: str, follow: bool, shown: str) -> None:
 def unpack(root: Root, path: str, options: str) -> None:
     """Reads a stream to its end."""
     words = options.split(",")
-    with open(0, "rb", closefd=False) as stream:
+    with open(0, "rb", closefd=False) as stream:  # own: standard input
         Extractor(root, path, owners="owners" in words, keep_dirs="keepdirs" in words).extract(stream)
         while stream.read(1 << 20):
             pass
