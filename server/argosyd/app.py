@@ -34,6 +34,7 @@ from argosy_cluster.addresses import own_address
 from argosy_cluster.cluster import Cluster
 from argosy_cluster.forwarding import ForwardInterceptor
 from argosy_cluster.parts import PeerOf
+from argosyd import stacks
 from argosyd.api.builds import BuildsServicer
 from argosyd.api.cluster import ClusterServicer
 from argosyd.api.containers import ContainersServicer
@@ -121,6 +122,7 @@ class Engine:
     async def _start(self) -> None:
         config = self.config
         modes.close_off(config.data_dir, config.run_dir)
+        stacks.on_signal(config.run_dir)
         removing.ready()
         self._stack.callback(os.close, hold(config.data_dir))
         database = await Database.open(config.data_dir / "argosy.db")

@@ -9,6 +9,7 @@ import contextlib
 import io
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -162,14 +163,29 @@ class Daemon:
 
     def argosy(self, *arguments: str, check: bool = False, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         """Runs the command line."""
-        return subprocess.run(
-            [self.python, "-m", "argosy", *arguments],
-            env=self.environment,
-            input=stdin,
-            capture_output=True,
-            check=check,
-            timeout=120,
-        )
+        try:
+            return subprocess.run(
+                [self.python, "-m", "argosy", *arguments],
+                env=self.environment,
+                input=stdin,
+                capture_output=True,
+                check=check,
+                timeout=120,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise AssertionError(f"{error}\n{self.stacks()}") from error
+
+    def stacks(self) -> str:
+        """What the daemon does and waits for, and the end of its log: for a test that waited in vain."""
+        assert self.process is not None
+        file, told = self.run_dir / "stacks", ""
+        if not self.wrapper and self.process.poll() is None and file.exists():
+            self.process.send_signal(signal.SIGUSR1)
+            deadline = time.monotonic() + 10
+            while not told.endswith("\n.\n") and time.monotonic() < deadline:
+                time.sleep(0.1)
+                told = file.read_text(errors="replace")
+        return f"{told}\n{self.log.read_text(errors='replace')[-10_000:]}"
 
     def import_busybox(self, name: str = "busybox") -> None:
         """Makes an image of the machine's busybox."""
