@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 from grpc import aio
 
-from argosy.errors import ArgosyError, Internal
+from argosy.errors import ArgosyError, Internal, Unavailable
 from argosy.status import to_status
 from argosyd.api import requests
 from argosyd.exhausted import translated
@@ -73,12 +73,31 @@ async def _abort(context: Any, error: Exception, method: str) -> None:
     await context.abort(grpc.StatusCode[status.code], status.message)
 
 
+def _called_off(method: str) -> Unavailable | None:
+    """What to answer when a cancellation came up from below: from a call to another daemon whose connection was closed,
+    or from a task that somebody else ended. None when this call itself was cancelled, since nobody waits any more.
+
+    gRPC would answer nothing at all, and the client would wait for ever.
+    """
+    task = asyncio.current_task()
+    if task is None or task.cancelling():
+        return None
+    name = method.rsplit("/", 1)[-1]
+    log.warning("%s was called off from below", method, exc_info=True)
+    return Unavailable(f"{name} was called off before it had ended: look what came of it, and try again",
+                       kind="call", id=name, reason="CALLED_OFF")  # fmt: skip
+
+
 def _guard_unary(behaviour: Any, method: str, read: Callable[[Any], Any]) -> Any:
     async def guarded(request: Any, context: Any) -> Any:
         try:
             return await behaviour(read(request), context)
-        except (asyncio.CancelledError, aio.AbortError):
+        except aio.AbortError:
             raise
+        except asyncio.CancelledError:
+            if (told := _called_off(method)) is None:
+                raise
+            return await _abort(context, told, method)
         except Exception as error:
             return await _abort(context, _unwrap(error), method)
 
@@ -92,8 +111,12 @@ def _guard_stream(behaviour: Any, method: str, read: Callable[[Any], Any]) -> An
             stream = behaviour(read(request), context)
             async for response in stream:
                 yield response
-        except (asyncio.CancelledError, aio.AbortError):
+        except aio.AbortError:
             raise
+        except asyncio.CancelledError:
+            if (told := _called_off(method)) is None:
+                raise
+            await _abort(context, told, method)
         except Exception as error:
             await _abort(context, _unwrap(error), method)
         finally:
