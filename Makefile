@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DEBIAN_FRONTEND := noninteractive
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup stubs lint test unit integration cluster bench soak fuzz sim demo install clean
+.PHONY: help setup stubs lint test unit integration cluster bench soak matrix fuzz sim demo install clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -67,6 +67,11 @@ cluster: setup
 soak: setup
 	@$(BIN)/pytest -q -m slow $(PYTEST)
 	@$(BIN)/python -m tests.driver $(DRIVER)
+
+## make matrix       the tests in trees of Debian 13 and others (MATRIX="--on ubuntu-24.04 --mirror Ubuntu=URL")
+matrix: setup
+	@bash deploy/packages.sh tests/matrix/packages.txt
+	@$(BIN)/python -m tests.matrix $(MATRIX)
 
 ## make fuzz         every reader of foreign bytes against bytes that nobody meant
 fuzz: setup

@@ -15,6 +15,7 @@ from tests.matrix import trees
 ROOT = Path(__file__).parents[2]
 CACHE = ROOT / ".matrix"
 SUITES = ("tests/unit", "tests/conformance", "tests/integration", "tests/security")
+TRUSTED = "/etc/ssl/certs/ca-certificates.crt"
 HOURS = 2.0
 """After which a run counts as one that hangs."""
 
@@ -28,6 +29,7 @@ def inside(tree: Path, command: list[str], *, network: bool = False) -> int:
     }  # fmt: skip
     if network:
         environment["WITH_NETWORK"] = "1"
+        environment |= dict.fromkeys(("SSL_CERT_FILE", "PIP_CERT", "NODE_EXTRA_CA_CERTS"), TRUSTED)
     script = str(Path(__file__).with_name("inside.sh"))
     done = subprocess.run(
         [*spaces, "sh", script, str(tree), *command], env=environment, check=False, timeout=HOURS * 3600
@@ -70,7 +72,9 @@ def main() -> int:
     """The entry point."""
     parser = argparse.ArgumentParser(prog="python -m tests.matrix", description=__doc__)
     parser.add_argument("--on", action="append", default=[], metavar="NAME", help="one of them; again for more")
-    parser.add_argument("--mirror", action="append", default=[], metavar="ORIGIN=URL", help="where apt does not know it")
+    parser.add_argument(
+        "--mirror", action="append", default=[], metavar="ORIGIN=URL", help="where apt does not know it"
+    )
     parser.add_argument("tests", nargs="*", help="instead of " + " ".join(SUITES))
     arguments = parser.parse_args()
     known = {u.name: u for u in trees.USERLANDS}

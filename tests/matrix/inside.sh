@@ -9,7 +9,11 @@ mount -t proc proc "$tree/proc"
 mount --rbind /sys "$tree/sys"
 mount --rbind /dev "$tree/dev"
 mount -t tmpfs -o mode=755 tmpfs "$tree/run"
-[ -z "${WITH_NETWORK:-}" ] || cp /etc/resolv.conf "$tree/etc/resolv.conf"
+if [ -n "${WITH_NETWORK:-}" ]; then
+    cp /etc/resolv.conf "$tree/etc/resolv.conf"
+    # What this machine trusts on its way to the registries, be it a company's proxy.
+    cp /etc/ssl/certs/ca-certificates.crt "$tree/etc/ssl/certs/ca-certificates.crt"
+fi
 cp "$(command -v catatonit)" "$tree/run/init"
 ip link set lo up
 cd "$tree"

@@ -43,7 +43,7 @@ USERLANDS = (
 def mirror_of(origin: str, targets: str) -> str | None:
     """That distribution's archive among apt's own sources, given lines of "ORIGIN URI"."""
     for line in targets.splitlines():
-        told, _, uri = line.partition(" ")
+        told, _, uri = line.rpartition(" ")
         if told == origin:
             return uri.rstrip("/")
     return None
