@@ -27,7 +27,7 @@ from argosyd.containers.spec import capabilities, security, users
 from argosyd.containers.spec import process as spec_process
 from argosyd.containers.spec.process import merge_environment
 from argosyd.containers.spec.userns import check_user
-from argosyd.host.limits import require_room
+from argosyd.host.limits import room
 from argosyd.runtime import strays
 from argosyd.runtime.attach_socket import AttachSocket
 from argosyd.runtime.monitor import Stdio, exit_code, resize
@@ -121,7 +121,7 @@ class Execs:
 
     async def start(self, cell: Cell, request: ExecRequest, *, quiet: bool = False) -> Exec:
         """Runs one. Conflict (not running, paused), InvalidArgument (command, user). `quiet` tells no events."""
-        s, run = self._s, cell.run
+        run = cell.run
         if run is None or not cell.running:
             raise not_running(cell)
         if cell.state.status.state is ContainerState.PAUSED:
@@ -133,7 +133,11 @@ class Execs:
             )
         if not request.command:
             raise InvalidArgument("No exec command specified", kind="container", id=cell.id, reason="NO_COMMAND")
-        require_room()
+        with room():
+            return await self._start(cell, run, request, quiet=quiet)
+
+    async def _start(self, cell: Cell, run: Run, request: ExecRequest, *, quiet: bool) -> Exec:
+        s = self._s
         id = secrets.token_hex(32)
         bundle = s.layout.exec_bundle(cell.id, id)
         root = Path(f"/proc/{run.process.pid}/root")

@@ -19,7 +19,7 @@ from argosyd.containers.paths import SHARED_MEMORY, remove_directory
 from argosyd.containers.records import Intent
 from argosyd.containers.rooms import Shared
 from argosyd.host import mounts
-from argosyd.host.limits import require_room
+from argosyd.host.limits import room
 from argosyd.runtime import strays
 from argosyd.runtime.monitor import exit_code
 from argosyd.units import Timestamp
@@ -75,12 +75,12 @@ class Lifecycle:
         cell.state = replace(cell.state, stopped_by_user=False)
         cell.change(intent=Intent.START, error="", oom_killed=False, restart_count=restart_count)
         try:
-            require_room()
-            # What was not cleaned before (a crash) must be gone before it is made again.
-            if s.layout.bundle(cell.id).exists():  # own: the bundle
-                await self.clean(cell)
-            await s.store.put_state(cell.id, cell.state)
-            run = await self._launch(cell)
+            with room():
+                # What was not cleaned before (a crash) must be gone before it is made again.
+                if s.layout.bundle(cell.id).exists():  # own: the bundle
+                    await self.clean(cell)
+                await s.store.put_state(cell.id, cell.state)
+                run = await self._launch(cell)
         except BaseException as error:
             again = cell.restart is not None and cell.restart is asyncio.current_task()
             await to_the_end(self._failed(cell, error, again=again and _wanted(cell, 128, restarts=restart_count)))
