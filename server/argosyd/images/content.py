@@ -117,6 +117,8 @@ class Ingest:
             os.fsync(self._file.fileno())
             target.parent.mkdir(parents=True, exist_ok=True)
             self._path.rename(target)
+            # Its name, too: a record on disk counts on the blob.
+            _sync_directory(target.parent)
         except OSError as error:
             raise disk_error(error, "storing a blob") from None
         self._keep = True
@@ -128,6 +130,14 @@ class Ingest:
             self._file.close()
         if not self._keep:
             self._path.unlink(missing_ok=True)
+
+
+def _sync_directory(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 class ContentStore:
