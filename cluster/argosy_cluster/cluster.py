@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 from argosy.errors import ArgosyError, Conflict
 from argosy_cluster import addresses
 from argosy_cluster.clock import Clock, SystemClock
+from argosy_cluster.ending import ended
 from argosy_cluster.identity import tokens
 from argosy_cluster.identity.files import MemberFiles
 from argosy_cluster.model import MemberRecord, NodeRole
@@ -120,9 +121,7 @@ class Cluster:
 
     async def close(self) -> None:
         """Stops taking part; the membership stays."""
-        for task in tuple(self._background):
-            task.cancel()
-        await asyncio.gather(*self._background, return_exceptions=True)
+        await ended(tuple(self._background))
         async with self._lock:
             await self._stop()
 

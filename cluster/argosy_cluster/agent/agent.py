@@ -22,6 +22,7 @@ from argosy_cluster.agent.book import Entry, TaskBook
 from argosy_cluster.agent.executor import Executor, Work
 from argosy_cluster.agent.runner import Runner
 from argosy_cluster.clock import Clock
+from argosy_cluster.ending import ended
 from argosy_cluster.manager.model import TaskState, TaskStatus
 
 log = logging.getLogger("argosy.cluster")
@@ -101,18 +102,14 @@ class Agent:
 
     async def close(self) -> None:
         """Lets go of the tasks; they run on."""
-        for task in (*self._tasks, *self._removals):
-            task.cancel()
-        await asyncio.gather(*self._tasks, *self._removals, return_exceptions=True)
+        await ended((*self._tasks, *self._removals))
         await asyncio.gather(*(r.detach() for r in self._runners.values()))
         await self._save()
         await asyncio.to_thread(self._book.close)
 
     async def left(self) -> None:
         """The node is no member any more: nothing of its tasks stays."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await ended(self._tasks)
         await asyncio.gather(*(self._remove(id) for id in list(self._runners)))
         for id in await self._executor.known():
             await self._executor.remove(id)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from argosy.errors import ArgosyError
 from argosy_cluster.agent.book import Entry
 from argosy_cluster.agent.executor import Executor, Started, Work
+from argosy_cluster.ending import ended
 from argosy_cluster.manager.model import TaskState, TaskStatus
 
 log = logging.getLogger("argosy.cluster")
@@ -69,10 +70,7 @@ class Runner:
 
     async def detach(self) -> None:
         """Lets go of it; its container runs on."""
-        tasks = [t for t in (self._task, self._stopping) if t is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await ended((self._task, self._stopping))
 
     async def remove(self) -> None:
         """Stops it as its spec says and takes its container away."""
@@ -138,9 +136,7 @@ class Runner:
         self._set(TaskState.FAILED, message=message, error=str(error))
 
     async def _stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await ended([self._task])
         while not self.status.state.ended:
             try:
                 await self._executor.stop(self.id)

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 
 from argosy.errors import ArgosyError
 from argosy_cluster.clock import Clock
+from argosy_cluster.ending import ended
 
 log = logging.getLogger("argosy.cluster")
 
@@ -43,9 +44,7 @@ class Renewer:
         self._task = asyncio.create_task(self._run(), name="cluster-renewal")
 
     async def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await ended([self._task])
 
     async def _run(self) -> None:
         while True:

@@ -16,6 +16,7 @@ from dataclasses import replace
 
 from argosy_cluster.clock import Clock
 from argosy_cluster.codec import decode
+from argosy_cluster.ending import ended
 from argosy_cluster.ids import new_id
 from argosy_cluster.manager import reconcile, scheduler
 from argosy_cluster.manager.draft import Draft, Outdated
@@ -83,10 +84,7 @@ class Orchestrator:
         ]
 
     async def close(self) -> None:
-        tasks = [*self._tasks, *([self._alarm] if self._alarm else [])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await ended((*self._tasks, self._alarm))
         for _, _, done in self._reports:
             done.cancel()
         for waiter in self._waiters:

@@ -17,6 +17,7 @@ from argosy.errors import ArgosyError, Unauthenticated
 from argosy_cluster.addresses import is_wildcard, join, split
 from argosy_cluster.clock import Clock
 from argosy_cluster.codec import decode, encode
+from argosy_cluster.ending import ended
 from argosy_cluster.identity import ca, tokens
 from argosy_cluster.identity.files import MemberFiles, NodeCredentials
 from argosy_cluster.identity.renewal import Renewer
@@ -170,7 +171,7 @@ class Membership:
         self._stack.push_async_callback(self.registry.close)
         await self.registry.start()
         compaction = asyncio.create_task(self._compact(store), name="cluster-compaction")
-        self._stack.push_async_callback(_cancel, compaction)
+        self._stack.push_async_callback(ended, [compaction])
         return credentials, life
 
     async def _sign_own(self, credentials: NodeCredentials) -> NodeCredentials:
@@ -266,8 +267,3 @@ class Membership:
         self.channels.renew(fresh)
         self._server.renew(fresh)
         return self._life(fresh)
-
-
-async def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)

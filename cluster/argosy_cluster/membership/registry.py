@@ -14,6 +14,7 @@ from dataclasses import replace
 from argosy.errors import Conflict, InvalidArgument, NotFound
 from argosy_cluster.clock import Clock
 from argosy_cluster.codec import decode, encode
+from argosy_cluster.ending import ended
 from argosy_cluster.model import (
     NODES,
     REMOVED,
@@ -68,9 +69,7 @@ class NodeRegistry:
         self._task = asyncio.create_task(self._follow(), name="cluster-nodes")
 
     async def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await ended([self._task])
 
     async def _load(self) -> None:
         found = await self._store.range(NODES)

@@ -13,6 +13,7 @@ from argosy.cluster.v1 import identity_pb2, identity_pb2_grpc, membership_pb2, m
 from argosy.errors import Aborted, ArgosyError, InvalidArgument, PermissionDenied, Unsupported
 from argosy_cluster.addresses import split
 from argosy_cluster.clock import Clock
+from argosy_cluster.ending import ended
 from argosy_cluster.identity.ca import Authority
 from argosy_cluster.ids import new_id
 from argosy_cluster.membership.convert import description_from, role_from, role_to
@@ -141,9 +142,7 @@ class MembershipService(membership_pb2_grpc.MembershipServicer):
 
     async def close(self) -> None:
         """See argosy_cluster.parts.Part."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await ended([self._task])
 
     async def left(self) -> None:
         """See argosy_cluster.parts.Part."""

@@ -17,6 +17,7 @@ from argosy.cluster.v1 import membership_pb2, membership_pb2_grpc
 from argosy.errors import ArgosyError
 from argosy.status import from_rpc_error
 from argosy_cluster.clock import Clock
+from argosy_cluster.ending import ended
 from argosy_cluster.membership.convert import description_to
 from argosy_cluster.membership.liveness import BEAT
 from argosy_cluster.model import MemberRecord
@@ -66,9 +67,7 @@ class SessionClient:
 
     async def close(self) -> None:
         task, self._task = self._task, None
-        if task is not None and task is not asyncio.current_task():
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        await ended([task])
         self._connected.clear()
 
     async def _run(self) -> None:

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 
 from argosy_cluster.clock import Clock
+from argosy_cluster.ending import ended
 from argosy_cluster.store.protocol import LeaseNotFound
 from argosy_cluster.store.rules import check_ttl
 
@@ -28,10 +29,8 @@ class Leases:
         self._task = asyncio.create_task(self._run(), name="store-leases")
 
     async def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        await ended([self._task])
+        self._task = None
 
     def grant(self, ttl: float) -> int:
         """A new lease, under an id that was not used before. InvalidArgument."""

@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 from grpc import aio
 
+from argosy_cluster.ending import ended
 from argosy_cluster.identity.ca import MANAGER_NAME
 from argosy_cluster.identity.files import NodeCredentials
 from argosy_cluster.transport.server import MAX_MESSAGE
@@ -79,8 +80,6 @@ class ChannelPool:
 
     async def close(self) -> None:
         """Ends every call."""
-        for task in tuple(self._closing):
-            task.cancel()
-        await asyncio.gather(*self._closing, return_exceptions=True)
+        await ended(tuple(self._closing))
         channels, self._open = list(self._open.values()), {}
         await asyncio.gather(*(channel.close(None) for channel in channels), return_exceptions=True)

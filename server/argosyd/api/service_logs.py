@@ -9,6 +9,7 @@ from grpc import aio
 
 from argosy.cluster.v1 import task_logs_pb2, task_logs_pb2_grpc
 from argosy.v1 import services_pb2 as pb
+from argosy_cluster.ending import ended
 from argosy_cluster.manager.model import Service, Task, TaskState
 from argosyd.cluster.room import ServiceRoom
 
@@ -33,10 +34,7 @@ class ServiceLogs:
             while (response := await self._queue.get()) is not None:
                 yield response
         finally:
-            tasks = [feeder, *self._reading.values()]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await ended((feeder, *self._reading.values()))
 
     async def _feed(self) -> None:
         orchestrator = self._room.manager.orchestrator

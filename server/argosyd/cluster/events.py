@@ -10,6 +10,7 @@ from typing import Any
 
 from argosy.errors import ArgosyError
 from argosy_cluster.codec import decode
+from argosy_cluster.ending import ended
 from argosy_cluster.manager.model import SERVICES, Mode, Service
 from argosy_cluster.model import NODES, Node
 from argosy_cluster.parts import Member, PartFactory
@@ -43,9 +44,7 @@ class EventPart:
 
     async def close(self) -> None:
         """See argosy_cluster.parts.Part."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await ended([self._task])
 
     async def left(self) -> None:
         """See argosy_cluster.parts.Part."""
