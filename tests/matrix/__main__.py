@@ -16,6 +16,8 @@ ROOT = Path(__file__).parents[2]
 CACHE = ROOT / ".matrix"
 SUITES = ("tests/unit", "tests/conformance", "tests/integration", "tests/security")
 TRUSTED = "/etc/ssl/certs/ca-certificates.crt"
+OUT_OF_REACH = "tests/integration/test_install.py"
+"""It installs from the package index, and the tests have no network there."""
 HOURS = 2.0
 """After which a run counts as one that hangs."""
 
@@ -62,7 +64,7 @@ def run(userland: trees.Userland, mirror: str, tests: list[str]) -> bool:
     print(f"{userland.name}: tests, set-up took {time.monotonic() - begin:.0f} s", flush=True)
     begin = time.monotonic()
     wanted = " ".join(tests or SUITES)
-    shell = f"cd /root/argosy && exec .venv/bin/pytest -q -p no:cacheprovider {wanted}"
+    shell = f"cd /root/argosy && exec .venv/bin/pytest -q -p no:cacheprovider --ignore={OUT_OF_REACH} {wanted}"
     code = inside(tree, ["sh", "-c", shell])
     print(f"{userland.name}: {'passed' if code == 0 else 'FAILED'} after {time.monotonic() - begin:.0f} s", flush=True)
     return code == 0
