@@ -77,8 +77,13 @@ def give_streams(monitor: int, process: Mapping[str, Any], id_map: IdMap | None)
     if id_map is None:
         return
     uid = to_host(id_map.uids, process["user"]["uid"])
-    with contextlib.suppress(OSError):
-        for entry in os.scandir(f"/proc/{monitor}/fd"):
+    try:
+        entries = list(os.scandir(f"/proc/{monitor}/fd"))
+    except OSError:
+        return
+    for entry in entries:
+        # One that the monitor closes meanwhile is not the process's, and the others are.
+        with contextlib.suppress(OSError):
             if os.readlink(entry.path).startswith("pipe:"):
                 os.chown(entry.path, uid, -1)
 
