@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DEBIAN_FRONTEND := noninteractive
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup stubs lint test unit integration cluster bench soak matrix fuzz sim demo install clean
+.PHONY: help setup stubs lint test unit integration cluster bench soak matrix vm fuzz sim demo install clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -72,6 +72,11 @@ soak: setup
 matrix: setup
 	@bash deploy/packages.sh tests/matrix/packages.txt
 	@$(BIN)/python -m tests.matrix $(MATRIX)
+
+## make vm           a machine of its own with systemd, AppArmor and Debian's kernel: installed, used, rebooted (VM="--on debian-12")
+vm: setup
+	@bash deploy/packages.sh tests/vm/packages.txt
+	@$(BIN)/python -m tests.vm $(VM)
 
 ## make fuzz         every reader of foreign bytes against bytes that nobody meant
 fuzz: setup
