@@ -252,10 +252,12 @@ def _read(tar: ContextTar, path: str, name: str) -> Dockerfile:
 
 
 def _clear_bundles(bundles: Path) -> None:
-    """Takes away the bundles of RUNs that a crash cut off, with what was mounted in them. Blocking."""
+    """Takes away the bundles of RUNs that a crash cut off, with what was mounted in them; their directory stays, closed
+    to others. Blocking."""
     for point in mounted_below(bundles):
         unmount(point)
     discard(bundles)
+    bundles.mkdir(mode=0o700, exist_ok=True)  # own: in the run directory
 
 
 async def _stage(job: Job, number: int) -> None:
