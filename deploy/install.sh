@@ -8,6 +8,8 @@ cd "$(dirname "$0")/.."
 prefix=/opt/argosy
 bin=/usr/local/bin
 unit=/etc/systemd/system/argosyd.service
+groups=/etc/systemd/system/argosy-containers.service
+links=/etc/systemd/network/10-argosy.network
 doc=/usr/local/share/doc/argosy
 completions=(
     bash:/usr/share/bash-completion/completions/argosy
@@ -45,7 +47,9 @@ uninstall() {
         if getent group argosy >/dev/null; then groupdel argosy; fi
     fi
     say "removing the program"
-    rm -f "$unit" "$bin/argosy" "$bin/argosyd" "${completions[@]#*:}"
+    # Not before a purge: it ends whatever is still in its control groups.
+    if has_systemd; then systemctl stop argosy-containers >/dev/null 2>&1 || true; fi
+    rm -f "$unit" "$groups" "$links" "$bin/argosy" "$bin/argosyd" "${completions[@]#*:}"
     rm -rf --one-file-system "$prefix" "$doc"
     if has_systemd; then systemctl daemon-reload; fi
     if [ "$purge" = yes ]; then say "argosy and its data are gone"; else say "argosy is gone; its data is still in /var/lib/argosy"; fi
@@ -116,8 +120,14 @@ install_all() {
     if has_systemd; then
         say "5/5 the service"
         making "$unit"
+        making "$groups"
+        making "$links"
         install -m 644 deploy/argosyd.service "$unit"
+        install -m 644 deploy/argosy-containers.service "$groups"
+        # Links of containers are not for systemd-networkd to configure, whatever its other files match.
+        install -D -m 644 deploy/argosy.network "$links"
         systemctl daemon-reload
+        systemctl try-reload-or-restart systemd-networkd >/dev/null 2>&1 || true
         systemctl enable --quiet argosyd
         # One that runs goes on with the new program; its containers do not notice.
         systemctl restart argosyd

@@ -6,28 +6,17 @@ import asyncio
 import logging
 import os
 import signal
-import socket
 import sys
 
 import uvloop
 
 from argosyd import config as configuration
-from argosyd import logs, purge
+from argosyd import logs, purge, systemd
 from argosyd.app import Engine
 from argosyd.exhausted import translated
 from argosyd.host import allocator, check, facts, limits
 from argosyd.runtime import mountns
 from argosyd.version import VERSION
-
-
-def notify(state: str) -> None:
-    """Tells systemd, when it started us (sd_notify(3))."""
-    address = os.environ.get("NOTIFY_SOCKET")
-    if not address:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as s:
-        s.connect("\0" + address[1:] if address[0] == "@" else address)
-        s.sendall(state.encode())
 
 
 async def serve(config: configuration.Config, host: facts.HostFacts) -> None:
@@ -37,13 +26,16 @@ async def serve(config: configuration.Config, host: facts.HostFacts) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     engine = Engine(config, host)
-    await engine.start()
-    notify("READY=1")
+    async with systemd.patience():
+        await engine.start()
+    systemd.notify("READY=1")
     try:
         await stop.wait()
     finally:
-        notify("STOPPING=1")
-        await engine.close()
+        systemd.notify("STOPPING=1")
+        engine.host_goes_down = await systemd.is_stopping()
+        async with systemd.patience():
+            await engine.close()
 
 
 def main() -> int:

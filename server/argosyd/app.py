@@ -62,6 +62,7 @@ from argosyd.images.service import ImageService
 from argosyd.leftovers import Leftovers
 from argosyd.member import OWN_LINKS, EngineFacts, membership_of, public_part
 from argosyd.network.service import NetworkService
+from argosyd.runtime.cgroups import choose_parent
 from argosyd.snapshots.overlay import OverlaySnapshotter
 from argosyd.state.database import Database
 from argosyd.state.lock import hold
@@ -106,6 +107,8 @@ class Engine:
         self._stack = AsyncExitStack()
         self._services: list[tuple[str, Registrar]] = []
         self._leftovers = Leftovers()
+        self.host_goes_down = False
+        """Whether `close` is to end the containers: they stay otherwise."""
 
     async def start(self) -> None:
         """Starts every room, then the API. Whatever was started is closed again when one fails."""
@@ -139,12 +142,14 @@ class Engine:
         userns = UserNamespaces(config.run_dir, config.userns_remap, storage.snapshots.check_mapping)
         await self._open(userns)
         containers = Containers(
-            data_dir=config.data_dir, run_dir=config.run_dir, cgroup_parent=config.cgroup_parent,
+            data_dir=config.data_dir, run_dir=config.run_dir,
+            cgroup_parent=choose_parent(config.cgroup_parent, config.run_dir),
             runtime=config.runtime, database=database, events=events,
             doors=Doors(storage.images, storage.snapshots, network, storage.volumes), userns=userns,
             leftovers=self._leftovers,
         )  # fmt: skip
         await self._open(containers)
+        self._stack.push_async_callback(self._halt, containers)
         containers_api = ContainersServicer(containers)
         self._serve("Containers", lambda s: containers_pb2_grpc.add_ContainersServicer_to_server(containers_api, s))
         networks_api = NetworksServicer(network, containers)
@@ -170,6 +175,10 @@ class Engine:
         self._serve("System", lambda s: system_pb2_grpc.add_SystemServicer_to_server(system, s))
         await self._open(ApiServer(config, self._services, [ForwardInterceptor(cluster)]))
         log.info("serving", extra={"facts": {"listen": ",".join(config.listeners)}})
+
+    async def _halt(self, containers: Containers) -> None:
+        if self.host_goes_down:
+            await containers.halt()
 
     def _serve(self, name: str, register: Registrar) -> None:
         """One more service of the public API."""

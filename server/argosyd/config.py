@@ -30,7 +30,9 @@ class Config:
     """What a reboot may clear: sockets, pid files, bundles, namespaces."""
     listen: tuple[str, ...] = ()
     """`unix:///path` or `tcp://address:port`; `unix://RUN_DIR/argosy.sock` when empty."""
-    cgroup_parent: str = "/argosy"
+    cgroup_parent: str = ""
+    """Where containers' control groups are. When empty, below systemd's argosy-containers.service where that is up, else
+    below /argosy."""
     name: str = ""
     """The node's name; the host's name when empty."""
     log_level: str = "info"
@@ -110,7 +112,7 @@ def validate(config: Config) -> Config:
         (config.log_level not in LOG_LEVELS, "log_level", f"one of {', '.join(LOG_LEVELS)}"),
         (config.log_format not in ("text", "json"), "log_format", "text or json"),
         (config.runtime not in ("", "crun", "runc"), "runtime", "crun or runc"),
-        (not config.cgroup_parent.startswith("/"), "cgroup_parent", "a path such as /argosy"),
+        (config.cgroup_parent[:1] not in ("", "/"), "cgroup_parent", "a path such as /argosy"),
         (not config.data_dir.is_absolute(), "data_dir", "an absolute path"),
         (not config.run_dir.is_absolute(), "run_dir", "an absolute path"),
         (not 1 <= len(config.bridge) <= 15, "bridge", "an interface name of at most 15 characters"),

@@ -20,7 +20,7 @@ from argosyd.host import mounts
 from argosyd.network import rules
 from argosyd.network.kernel import Kernel
 from argosyd.runtime import strays
-from argosyd.runtime.cgroups import Cgroups
+from argosyd.runtime.cgroups import Cgroups, choose_parent
 from argosyd.state.lock import hold
 from argosyd.trees.remove import remove
 
@@ -66,7 +66,7 @@ def _own(root: Path, sign: str) -> Path:
 async def _end(config: Config) -> None:
     for place in ("containers", "build"):
         await strays.end(config.run_dir / place)
-    cgroups = Cgroups(config.cgroup_parent)
+    cgroups = Cgroups(choose_parent(config.cgroup_parent, config.run_dir, keep=False))
     for name in cgroups.list():
         await cgroups.remove(cgroups.path(name))
     cgroups.remove_parent()

@@ -209,8 +209,10 @@ class Daemon:
         assert self.process is not None
         mountinfo = Path(f"/proc/{self.process.pid}/mountinfo")
         mounts = mountinfo.read_text().splitlines() if self.process.poll() is None else []
-        cgroups = [str(p) for p in Path("/sys/fs/cgroup").glob(f"*{self.cgroup_parent}/*") if p.is_dir()]
-        cgroups += [str(p) for p in Path("/sys/fs/cgroup").glob(f"{self.cgroup_parent[1:]}/*") if p.is_dir()]
+        top = Path("/sys/fs/cgroup")
+        groups = [*top.glob(f"*{self.cgroup_parent}/*"), *top.glob(f"{self.cgroup_parent[1:]}/*")]
+        # That of the monitors goes with the daemon.
+        cgroups = [str(p) for p in groups if p.is_dir() and (p.name != "monitors" or (p / "cgroup.procs").read_text())]
         found = {
             "monitors": [str(p) for p in self.monitors()],
             "mounts": [line for line in mounts if f"{self.base}/" in line],

@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 DEFAULT_STOP_TIMEOUT = 10.0
 _KILL_PATIENCE = 10.0
+LONGEST_FAREWELL = 300.0
+"""Seconds that a container gets at most when the host goes down: somebody waits for that."""
 
 
 def not_running(cell: Cell) -> Conflict:
@@ -67,6 +69,32 @@ class Control:
             await self._kill(cell, run)
         await run.cleaned.wait()
         self._s.tell(cell, "stop")
+
+    def farewell(self, cell: Cell) -> float:
+        """Seconds it may take to end when the host goes down."""
+        own = cell.definition.spec.stop_timeout
+        patience = DEFAULT_STOP_TIMEOUT if own is None else own
+        return patience if 0 <= patience <= LONGEST_FAREWELL else LONGEST_FAREWELL
+
+    async def halt(self) -> None:
+        """Ends all that run, each by its own signal and within its own time, since the host goes down. It is nobody's
+        wish that they stay stopped: policies apply at the next boot."""
+        self._lifecycle.halt()
+        running = [(cell, run) for cell in self._s.index if (run := cell.run) is not None]
+        results = await asyncio.gather(*(self._halt(cell, run) for cell, run in running), return_exceptions=True)
+        for (cell, _), error in zip(running, results, strict=True):
+            if error is not None:
+                log.warning("container %s did not end in order: %s", cell.id[:12], error)
+
+    async def _halt(self, cell: Cell, run: Run) -> None:
+        spec, image = cell.definition.spec, cell.definition.image
+        self._signal(cell, run, signals.number(spec.stop_signal or image.stop_signal))
+        try:
+            async with asyncio.timeout(self.farewell(cell)):
+                await asyncio.shield(run.ended)
+        except TimeoutError:
+            await self._kill(cell, run)
+        await run.cleaned.wait()
 
     def _signal(self, cell: Cell, run: Run, number: int) -> None:
         if cell.state.status.state is ContainerState.PAUSED:

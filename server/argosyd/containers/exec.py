@@ -169,6 +169,7 @@ class Execs:
             await to_the_end(self._abandon(cell, bundle))
             raise
         cell.execs[id] = started
+        s.shelter.wake()
         s.tasks.spawn(started.watch(s), f"exec {id[:12]}")
         if not quiet:
             s.tell(cell, f"exec_start: {words}", execID=id)

@@ -45,6 +45,14 @@ class Lifecycle:
         self._cleaning: set[asyncio.Event] = set()
         self.followers: list[LifecycleFollower] = []
         self._turns = asyncio.Semaphore(RESTARTS_AT_ONCE)
+        self._halting = False
+
+    def halt(self) -> None:
+        """From now on nothing is started again: what its policy wants running, the next boot starts."""
+        self._halting = True
+        for cell in self._s.index:
+            if cell.restart is not None:
+                cell.restart.cancel()
 
     async def start(self, cell: Cell) -> None:
         """Starts it by a user's wish; nothing when it runs. Errors as `Containers.Start` in the API."""
@@ -139,6 +147,7 @@ class Lifecycle:
     def watch(self, cell: Cell, run: Run) -> None:
         """Follows a run to its end."""
         cell.run = run
+        self._s.shelter.wake()
         self._s.tasks.spawn(self._watch(cell, run), f"watch {cell.id[:12]}")
 
     async def _watch(self, cell: Cell, run: Run) -> None:
@@ -202,6 +211,8 @@ class Lifecycle:
         """Puts a start off as long as the back-off says. `ran`: seconds it ran before."""
         cell.backoff = restart.next_delay(cell.backoff, ran)
         cell.change(state=ContainerState.RESTARTING)
+        if self._halting:
+            return
         cell.restart = self._s.tasks.spawn(self._restart(cell, cell.backoff), f"restart {cell.id[:12]}")
 
     async def _restart(self, cell: Cell, delay: float) -> None:

@@ -25,7 +25,7 @@ from argosyd.containers.lifecycle import Lifecycle
 from argosyd.containers.logs.format import Entry
 from argosyd.containers.logs.options import parse as parse_log_options
 from argosyd.containers.logs.reader import Query, read
-from argosyd.containers.logs.standby import LogKeeper
+from argosyd.containers.logs.standby import LogKeeper, mark_of
 from argosyd.containers.membership import Membership
 from argosyd.containers.observe import Observer
 from argosyd.containers.paths import Layout
@@ -44,6 +44,7 @@ from argosyd.runtime.cgroups import Cgroups
 from argosyd.runtime.monitor import Conmon
 from argosyd.runtime.oci import OciRuntime
 from argosyd.runtime.probe import choose_runtime, find_conmon, find_init, installed_runtimes, version_of
+from argosyd.runtime.shelter import Shelter
 from argosyd.state.database import Database
 from argosyd.system import Pruned, Usage
 from argosyd.userns.service import UserNamespaces
@@ -109,6 +110,7 @@ class Containers:
             events=self._events,
             tasks=self._tasks,
             userns=self._userns,
+            shelter=Shelter(self._cgroups, self._outlives),
         )
         self.shared = shared
         await self._load_apparmor()
@@ -127,6 +129,7 @@ class Containers:
         self.committer = Committer(shared)
         restorer = Restorer(shared, self.lifecycle, self.creator, self._leftovers)
         self._keeper.start()
+        self._tasks.spawn(shared.shelter.work(), "shelter")
         await restorer.restore()
         for cell in self.index:
             if cell.running:
@@ -141,11 +144,23 @@ class Containers:
             except Unavailable as error:
                 log.warning("%s", error)
 
+    def _outlives(self, arguments: list[str]) -> bool:
+        """Whether a process of ours goes on after the daemon: a monitor, or what keeps the logs then."""
+        if mark_of(self._layout.run_dir) in arguments:
+            return True
+        monitor = bool(arguments) and os.path.basename(arguments[0]) == "conmon"
+        return monitor and any(a.startswith(f"--bundle={self._layout.run_dir}/containers/") for a in arguments)
+
+    async def halt(self) -> None:
+        """Ends every container in order; the host goes down."""
+        await self.control.halt()
+
     async def close(self) -> None:
         """Lets go of everything; containers run on."""
         await self._tasks.close()
         if self._keeper is not None:
             self._keeper.close()
+            await self.shared.shelter.close()
         await asyncio.to_thread(self._cgroups.remove_parent)
 
     def find(self, reference: str) -> Cell:

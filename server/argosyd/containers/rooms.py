@@ -18,6 +18,7 @@ from argosyd.images.model import ImageSource
 from argosyd.network.model import Networker
 from argosyd.runtime.cgroups import Cgroups
 from argosyd.runtime.monitor import Conmon
+from argosyd.runtime.shelter import Shelter
 from argosyd.snapshots.model import Snapshotter
 from argosyd.userns.service import UserNamespaces
 from argosyd.volumes.model import VolumeSource
@@ -51,6 +52,7 @@ class Shared:
     events: EventBus
     tasks: TaskSet
     userns: UserNamespaces
+    shelter: Shelter
 
     def conmon_of(self, cell: Cell) -> Conmon:
         """The monitor with the runtime that a container was made for; another daemon may have chosen that."""

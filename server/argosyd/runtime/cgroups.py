@@ -18,6 +18,9 @@ from argosyd.runtime.mountns import CgroupMounts, cgroup_mounts
 _UNLIMITED = 1 << 62
 _REMOVE_TRIES = 100
 _FREEZE_PATIENCE = 10.0
+_PLAIN, _DELEGATED = "/argosy", "/argosy.slice/argosy-containers.service"
+_MONITORS = "monitors"
+_SYSTEMDS = (".service", ".scope", ".slice")
 _FIRST_LOOK, _LAST_LOOK = 0.0005, 0.05
 """Seconds between looks at a freezer: most are done at once."""
 
@@ -51,6 +54,27 @@ def _table(path: Path) -> dict[str, int]:
     return {name: int(value) for name, _, value in (line.partition(" ") for line in lines) if value.isdigit()}
 
 
+def choose_parent(asked: str, run_dir: Path, mounts: CgroupMounts | None = None, *, keep: bool = True) -> str:
+    """Where this daemon's control groups are: `asked`, or what was chosen since the host came up (containers run there), or
+    what is best. `keep`: the choice is written down for whoever comes next."""
+    if asked:
+        return asked
+    record = run_dir / "cgroup-parent"
+    if record.exists():
+        return record.read_text()
+    seen = mounts or cgroup_mounts()
+    roots = [seen.v2] if seen.mode == "v2" else [seen.v1.get("name=systemd", "")]
+    parent = _DELEGATED if any(root and Path(root, _DELEGATED[1:]).is_dir() for root in roots) else _PLAIN
+    if any((run_dir / "containers").glob("*/config.json")):
+        # Of a daemon that wrote nothing down: it knew one place only.
+        parent = _PLAIN
+    if keep:
+        part = record.with_name("cgroup-parent.part")
+        part.write_text(parent)
+        part.replace(record)
+    return parent
+
+
 class Cgroups:
     """Every cgroup below one parent, "/argosy" for example."""
 
@@ -62,6 +86,11 @@ class Cgroups:
     def path(self, id: str, parent: str = "") -> str:
         """The path the OCI spec's `linux.cgroupsPath` gets."""
         return f"{'/' + parent.strip('/') if parent else self.parent}/{id}"
+
+    @property
+    def monitors(self) -> str:
+        """Where monitors are, if they are not left where they were started."""
+        return f"{self.parent}/{_MONITORS}"
 
     def _roots(self) -> list[str]:
         roots = list(dict.fromkeys(self.mounts.v1.values()))
@@ -233,9 +262,10 @@ class Cgroups:
             await asyncio.sleep(0.002 * min(attempt + 1, 25))
 
     def remove_parent(self) -> None:
-        """Removes the parent where it is empty."""
+        """Removes the parent where it is empty, unless it is systemd's to remove."""
         for directory in self._directories(self.parent):
-            _rmdir(directory)
+            if _rmdir(directory / _MONITORS) and not self.parent.endswith(_SYSTEMDS):
+                _rmdir(directory)
 
     def list(self) -> set[str]:
         """The names below the parent, in any hierarchy."""

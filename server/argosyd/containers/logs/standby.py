@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 from argosyd.containers.cell import Cell, Run
 from argosyd.containers.lifecycle import LifecycleFollower
@@ -20,6 +21,11 @@ from argosyd.runtime.spawn import CLEAN_ENVIRONMENT
 log = logging.getLogger(__name__)
 
 _MARK = "--keep-logs-below="
+
+
+def mark_of(run_dir: Path) -> str:
+    """The argument by which one daemon's program is found."""
+    return f"{_MARK}{run_dir}"
 
 
 class LogKeeper(LifecycleFollower):
@@ -35,7 +41,7 @@ class LogKeeper(LifecycleFollower):
 
     def start(self) -> None:
         """Takes over from what kept the logs before, and sees to what comes after."""
-        mark = f"{_MARK}{self._s.layout.run_dir}"
+        mark = mark_of(self._s.layout.run_dir)
         self._thread.start()
         end_former(mark)
         self._standby = stand_by(mark)
