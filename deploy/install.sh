@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 prefix=/opt/argosy
 bin=/usr/local/bin
 unit=/etc/systemd/system/argosyd.service
-groups=/etc/systemd/system/argosy-containers.service
+slice=/etc/systemd/system/argosy.slice
 links=/etc/systemd/network/10-argosy.network
 doc=/usr/local/share/doc/argosy
 completions=(
@@ -47,9 +47,8 @@ uninstall() {
         if getent group argosy >/dev/null; then groupdel argosy; fi
     fi
     say "removing the program"
-    # Not before a purge: it ends whatever is still in its control groups.
-    if has_systemd; then systemctl stop argosy-containers >/dev/null 2>&1 || true; fi
-    rm -f "$unit" "$groups" "$links" "$bin/argosy" "$bin/argosyd" "${completions[@]#*:}"
+    if has_systemd; then systemctl stop argosy.slice >/dev/null 2>&1 || true; fi
+    rm -f "$unit" "$slice" "$links" "$bin/argosy" "$bin/argosyd" "${completions[@]#*:}"
     rm -rf --one-file-system "$prefix" "$doc"
     if has_systemd; then systemctl daemon-reload; fi
     if [ "$purge" = yes ]; then say "argosy and its data are gone"; else say "argosy is gone; its data is still in /var/lib/argosy"; fi
@@ -120,10 +119,10 @@ install_all() {
     if has_systemd; then
         say "5/5 the service"
         making "$unit"
-        making "$groups"
+        making "$slice"
         making "$links"
         install -m 644 deploy/argosyd.service "$unit"
-        install -m 644 deploy/argosy-containers.service "$groups"
+        install -m 644 deploy/argosy.slice "$slice"
         # Links of containers are not for systemd-networkd to configure, whatever its other files match.
         install -D -m 644 deploy/argosy.network "$links"
         systemctl daemon-reload

@@ -31,8 +31,7 @@ class Config:
     listen: tuple[str, ...] = ()
     """`unix:///path` or `tcp://address:port`; `unix://RUN_DIR/argosy.sock` when empty."""
     cgroup_parent: str = ""
-    """Where containers' control groups are. When empty, below systemd's argosy-containers.service where that is up, else
-    below /argosy."""
+    """Where containers' control groups are. When empty, below systemd's argosy.slice where that is up, else /argosy."""
     name: str = ""
     """The node's name; the host's name when empty."""
     log_level: str = "info"

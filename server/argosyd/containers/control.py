@@ -81,6 +81,7 @@ class Control:
         wish that they stay stopped: policies apply at the next boot."""
         self._lifecycle.halt()
         running = [(cell, run) for cell in self._s.index if (run := cell.run) is not None]
+        log.info("the host goes down: %d containers are told to end", len(running))
         results = await asyncio.gather(*(self._halt(cell, run) for cell, run in running), return_exceptions=True)
         for (cell, _), error in zip(running, results, strict=True):
             if error is not None:

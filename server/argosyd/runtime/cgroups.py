@@ -18,7 +18,7 @@ from argosyd.runtime.mountns import CgroupMounts, cgroup_mounts
 _UNLIMITED = 1 << 62
 _REMOVE_TRIES = 100
 _FREEZE_PATIENCE = 10.0
-_PLAIN, _DELEGATED = "/argosy", "/argosy.slice/argosy-containers.service"
+_PLAIN, _SLICE, _IN_SLICE = "/argosy", "argosy.slice", "/argosy.slice/containers"
 _MONITORS = "monitors"
 _SYSTEMDS = (".service", ".scope", ".slice")
 _FIRST_LOOK, _LAST_LOOK = 0.0005, 0.05
@@ -64,7 +64,7 @@ def choose_parent(asked: str, run_dir: Path, mounts: CgroupMounts | None = None,
         return record.read_text()
     seen = mounts or cgroup_mounts()
     roots = [seen.v2] if seen.mode == "v2" else [seen.v1.get("name=systemd", "")]
-    parent = _DELEGATED if any(root and Path(root, _DELEGATED[1:]).is_dir() for root in roots) else _PLAIN
+    parent = _IN_SLICE if any(root and Path(root, _SLICE).is_dir() for root in roots) else _PLAIN
     if any((run_dir / "containers").glob("*/config.json")):
         # Of a daemon that wrote nothing down: it knew one place only.
         parent = _PLAIN

@@ -10,7 +10,7 @@ from argosyd.runtime.cgroups import Cgroups, choose_parent
 from argosyd.runtime.mountns import CgroupMounts
 from argosyd.runtime.shelter import own_group
 
-DELEGATED = "/argosy.slice/argosy-containers.service"
+IN_SLICE = "/argosy.slice/containers"
 
 
 @pytest.fixture
@@ -25,38 +25,38 @@ def mounts(tmp_path: Path) -> CgroupMounts:
     return CgroupMounts({}, str(tmp_path / "groups"))
 
 
-def delegate(mounts: CgroupMounts) -> None:
-    Path(mounts.v2, DELEGATED[1:]).mkdir(parents=True)
+def make_slice(mounts: CgroupMounts) -> None:
+    Path(mounts.v2, "argosy.slice").mkdir(parents=True)
 
 
 def test_what_is_asked_for_is_taken(run_dir: Path, mounts: CgroupMounts) -> None:
-    delegate(mounts)
+    make_slice(mounts)
     assert choose_parent("/mine", run_dir, mounts) == "/mine"
 
 
-def test_without_systemd_s_unit_it_is_the_engine_s_own(run_dir: Path, mounts: CgroupMounts) -> None:
+def test_without_systemd_s_slice_it_is_the_engine_s_own(run_dir: Path, mounts: CgroupMounts) -> None:
     assert choose_parent("", run_dir, mounts) == "/argosy"
 
 
-def test_it_is_below_systemd_s_unit_where_that_is_up(run_dir: Path, mounts: CgroupMounts) -> None:
-    delegate(mounts)
-    assert choose_parent("", run_dir, mounts) == DELEGATED
+def test_it_is_below_systemd_s_slice_where_that_is_up(run_dir: Path, mounts: CgroupMounts) -> None:
+    make_slice(mounts)
+    assert choose_parent("", run_dir, mounts) == IN_SLICE
 
 
 def test_on_v1_it_is_systemd_s_hierarchy_that_tells(run_dir: Path, tmp_path: Path) -> None:
-    Path(tmp_path, "systemd", DELEGATED[1:]).mkdir(parents=True)
+    Path(tmp_path, "systemd", "argosy.slice").mkdir(parents=True)
     v1 = {"memory": str(tmp_path / "memory"), "name=systemd": str(tmp_path / "systemd")}
-    assert choose_parent("", run_dir, CgroupMounts(v1, "")) == DELEGATED
+    assert choose_parent("", run_dir, CgroupMounts(v1, "")) == IN_SLICE
 
 
 def test_containers_that_run_stay_where_they_are(run_dir: Path, mounts: CgroupMounts) -> None:
     assert choose_parent("", run_dir, mounts) == "/argosy"
-    delegate(mounts)
+    make_slice(mounts)
     assert choose_parent("", run_dir, mounts) == "/argosy"
 
 
 def test_so_do_those_of_a_daemon_that_wrote_nothing_down(run_dir: Path, mounts: CgroupMounts) -> None:
-    delegate(mounts)
+    make_slice(mounts)
     (run_dir / "containers/0123").mkdir()
     (run_dir / "containers/0123/config.json").touch()
     assert choose_parent("", run_dir, mounts) == "/argosy"
@@ -68,8 +68,8 @@ def test_who_only_looks_leaves_no_choice_behind(run_dir: Path, mounts: CgroupMou
 
 
 def test_what_is_systemd_s_is_not_removed(mounts: CgroupMounts) -> None:
-    delegate(mounts)
-    for parent, stays in ((DELEGATED, True), ("/argosy", False)):
+    make_slice(mounts)
+    for parent, stays in (("/argosy.slice", True), ("/argosy", False)):
         Path(mounts.v2, parent[1:], "monitors").mkdir(parents=True)
         Cgroups(parent, mounts).remove_parent()
         assert Path(mounts.v2, parent[1:]).exists() is stays
