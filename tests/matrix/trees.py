@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SYSTEM = (
-    "ca-certificates", "git", "iproute2", "kmod", "libc-bin", "make", "mount", "procps", "python3", "python3-venv",
+    "apt", "ca-certificates", "git", "iproute2", "kmod", "libc-bin", "make", "mount", "procps", "python3", "python3-venv",
     "util-linux", "xz-utils",
 )  # fmt: skip
 """What a machine has before anybody runs `make` there."""
