@@ -60,15 +60,19 @@ class Control:
         cell.state = replace(cell.state, stopped_by_user=True)
         await self._s.saver.save(cell)
         self._s.tell(cell, "kill", signal=str(number))
+        await self._end(cell, run, number, patience if patience >= 0 else None)
+        self._s.tell(cell, "stop")
+
+    async def _end(self, cell: Cell, run: Run, number: int, patience: float | None) -> None:
+        """The signal, patience (None: without end), then SIGKILL; returns when everything is given back."""
         self._signal(cell, run, number)
         try:
-            async with asyncio.timeout(patience if patience >= 0 else None):
+            async with asyncio.timeout(patience):
                 await asyncio.shield(run.ended)
         except TimeoutError:
             self._s.tell(cell, "kill", signal=str(int(signal.SIGKILL)))
             await self._kill(cell, run)
         await run.cleaned.wait()
-        self._s.tell(cell, "stop")
 
     def farewell(self, cell: Cell) -> float:
         """Seconds it may take to end when the host goes down."""
@@ -89,13 +93,7 @@ class Control:
 
     async def _halt(self, cell: Cell, run: Run) -> None:
         spec, image = cell.definition.spec, cell.definition.image
-        self._signal(cell, run, signals.number(spec.stop_signal or image.stop_signal))
-        try:
-            async with asyncio.timeout(self.farewell(cell)):
-                await asyncio.shield(run.ended)
-        except TimeoutError:
-            await self._kill(cell, run)
-        await run.cleaned.wait()
+        await self._end(cell, run, signals.number(spec.stop_signal or image.stop_signal), self.farewell(cell))
 
     def _signal(self, cell: Cell, run: Run, number: int) -> None:
         if cell.state.status.state is ContainerState.PAUSED:
