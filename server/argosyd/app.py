@@ -125,7 +125,7 @@ class Engine:
     async def _start(self) -> None:
         config = self.config
         modes.close_off(config.data_dir, config.run_dir)
-        stacks.on_signal(config.run_dir)
+        self._stack.enter_context(stacks.on_signal(config.run_dir))
         removing.ready()
         self._stack.callback(os.close, hold(config.data_dir))
         database = await Database.open(config.data_dir / "argosy.db")

@@ -14,7 +14,8 @@ import logging
 import os
 import signal
 import traceback
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import AsyncGeneratorType
 from typing import Any
@@ -27,8 +28,9 @@ _DEEPEST = 60
 log = logging.getLogger(__name__)
 
 
-def on_signal(run_dir: Path) -> None:
-    """From now on SIGUSR1 has them written. To be called in the event loop's thread. OSError."""
+@contextmanager
+def on_signal(run_dir: Path) -> Iterator[None]:
+    """While it is open SIGUSR1 has them written. To be entered in the event loop's thread. OSError."""
     loop = asyncio.get_running_loop()
     fd = os.open(run_dir / FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
@@ -40,6 +42,14 @@ def on_signal(run_dir: Path) -> None:
 
     loop.add_signal_handler(signal.SIGUSR1, write)
     faulthandler.register(signal.SIGUSR1, fd, all_threads=True, chain=True)
+    try:
+        yield
+    finally:
+        faulthandler.unregister(signal.SIGUSR1)
+        loop.remove_signal_handler(signal.SIGUSR1)
+        # Whoever asks an engine that is ending must not end it at once.
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        os.close(fd)
 
 
 def _tasks(loop: asyncio.AbstractEventLoop) -> str:

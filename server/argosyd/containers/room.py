@@ -11,6 +11,7 @@ from contextlib import aclosing
 from pathlib import Path
 
 from argosy.errors import Conflict, NotFound, Unavailable
+from argosyd import systemd
 from argosyd.containers.attach import Attacher
 from argosyd.containers.cell import Cell
 from argosyd.containers.change import Changer
@@ -110,7 +111,7 @@ class Containers:
             events=self._events,
             tasks=self._tasks,
             userns=self._userns,
-            shelter=Shelter(self._cgroups, self._outlives),
+            shelter=Shelter(self._cgroups, self._outlives, needed=systemd.started_us()),
         )
         self.shared = shared
         await self._load_apparmor()

@@ -34,11 +34,11 @@ def own_group(text: str, mode: str) -> str:
 class Shelter:
     """Moves what outlives the daemon. `wake` when something was started; `close` once nothing more will be."""
 
-    def __init__(self, cgroups: Cgroups, outlives: Callable[[list[str]], bool]) -> None:
-        """`outlives`: whether the process with these arguments is to be moved."""
+    def __init__(self, cgroups: Cgroups, outlives: Callable[[list[str]], bool], *, needed: bool) -> None:
+        """`outlives`: whether the process with these arguments is to be moved. `needed`: systemd started the daemon."""
         self._cgroups, self._outlives = cgroups, outlives
         self._wanted = asyncio.Event()
-        self._needed = "NOTIFY_SOCKET" in os.environ
+        self._needed = needed
 
     def wake(self) -> None:
         """Somebody was started."""
