@@ -6,6 +6,7 @@ import hashlib
 import shutil
 import subprocess
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,21 +65,29 @@ def key(userland: Userland, mirror: str) -> str:
 
 def build(userland: Userland, mirror: str, cache: Path) -> Path:
     """The tree, made now or found in the cache; it has its name only when it is whole."""
-    tree = cache / key(userland, mirror)
-    if tree.is_dir():
-        return tree
-    cache.mkdir(parents=True, exist_ok=True)
-    part = cache / f"{tree.name}.part"
-    if part.exists():
-        shutil.rmtree(part)
     command = [
         "mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", f"--components={userland.components}",
         f"--include={','.join(SYSTEM)}",
     ]  # fmt: skip
-    if userland.keyring is not None:
-        command.append(f"--keyring={_keyring(userland, mirror, cache)}")
-    subprocess.run([*command, userland.suite, str(part), mirror], check=True)
-    return part.rename(tree)
+
+    def make(part: Path) -> None:
+        trusted = [] if userland.keyring is None else [f"--keyring={_keyring(userland, mirror, cache)}"]
+        subprocess.run([*command, *trusted, userland.suite, str(part), mirror], check=True)
+
+    return whole(cache / key(userland, mirror), make)
+
+
+def whole(place: Path, make: Callable[[Path], None]) -> Path:
+    """What is slow to make: `make` makes it where it is told, unless it is there already. It has its name only when it
+    is whole."""
+    if not place.is_dir():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        part = place.with_name(f"{place.name}.part")
+        if part.exists():
+            shutil.rmtree(part)
+        make(part)
+        part.rename(place)
+    return place
 
 
 def _keyring(userland: Userland, mirror: str, cache: Path) -> Path:

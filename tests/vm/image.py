@@ -14,7 +14,10 @@ import subprocess
 import tempfile
 import tomllib
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+
+from tests.matrix.trees import whole
 
 _HERE = Path(__file__).parent
 ROOT = _HERE.parents[1]
@@ -107,14 +110,11 @@ def _files() -> tuple[tuple[str, str], ...]:
 
 def build(made: Recipe, cache: Path) -> Image:
     """The image of a recipe, made now or found in the cache; it has its name only when it is whole."""
-    place = cache / made.key
-    image = Image(place / "disk.img", place / "vmlinuz", place / "initrd.img")
-    if place.is_dir():
-        return image
-    cache.mkdir(parents=True, exist_ok=True)
-    part = cache / f"{made.key}.part"
-    if part.exists():
-        shutil.rmtree(part)
+    place = whole(cache / made.key, partial(_make, made))
+    return Image(place / "disk.img", place / "vmlinuz", place / "initrd.img")
+
+
+def _make(made: Recipe, part: Path) -> None:
     part.mkdir()
     # Not in the checkout: hooks of packages run in it, and it is as large as a system.
     with tempfile.TemporaryDirectory(prefix="argosy-vm-") as scratch:
@@ -125,8 +125,6 @@ def build(made: Recipe, cache: Path) -> Image:
             shutil.copyfile(max((tree / "boot").glob(pattern)), part / name)
         command = ["mke2fs", "-q", "-t", "ext4", "-L", "root", "-d", str(tree), str(part / "disk.img"), SIZE]
         subprocess.run(command, check=True)
-    part.rename(place)
-    return image
 
 
 def _fetch_wheels(made: Recipe, to: Path) -> None:
