@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
@@ -22,7 +23,8 @@ func run(ctx context.Context, containers pb.ContainersClient, image string, comm
 		return 0, err
 	}
 	defer func() {
-		_, removal := containers.Remove(ctx, &pb.RemoveContainerRequest{Container: made.Id, Force: true})
+		// Also after Ctrl-C, which ended the other context.
+		_, removal := containers.Remove(context.Background(), &pb.RemoveContainerRequest{Container: made.Id, Force: true})
 		if err == nil {
 			err = removal
 		}
@@ -71,6 +73,12 @@ func reason(err error) string {
 }
 
 func main() {
+	if len(os.Args) < 2 {
+		fmt.Fprintln(os.Stderr, "usage: run IMAGE [COMMAND...]")
+		os.Exit(125)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
 	host := os.Getenv("ARGOSY_HOST")
 	if host == "" {
 		host = "unix:///run/argosy/argosy.sock"
@@ -80,9 +88,12 @@ func main() {
 	if err == nil {
 		defer connection.Close()
 		var code int
-		code, err = run(context.Background(), pb.NewContainersClient(connection), os.Args[1], os.Args[2:])
+		code, err = run(ctx, pb.NewContainersClient(connection), os.Args[1], os.Args[2:])
 		if err == nil {
 			os.Exit(code)
+		}
+		if ctx.Err() != nil {
+			os.Exit(130)
 		}
 	}
 	fmt.Fprintf(os.Stderr, "%s: %s\n", reason(err), status.Convert(err).Message())

@@ -22,14 +22,19 @@ def run(image: str, command: list[str]) -> int:
                 for entry in batch.entries:
                     out = sys.stderr if entry.stream == pb.STREAM_STDERR else sys.stdout
                     out.buffer.write(entry.data)
+                    out.flush()
             return int(client.containers.wait(made.id).exit_code)
         finally:
             client.containers.remove(made.id, force=True)
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit("usage: run.py IMAGE [COMMAND...]")
     try:
         sys.exit(run(sys.argv[1], sys.argv[2:]))
+    except KeyboardInterrupt:
+        sys.exit(130)
     except ArgosyError as error:
         print(f"{error.reason}: {error}", file=sys.stderr)
         sys.exit(125)

@@ -31,6 +31,7 @@ async def attach(containers: containers_pb2_grpc.ContainersStub, container: str)
         match message.WhichOneof("part"):
             case "stdout":
                 sys.stdout.buffer.write(message.stdout)
+                sys.stdout.flush()
             case "stderr":
                 sys.stderr.buffer.write(message.stderr)
             case "exit":
@@ -61,8 +62,12 @@ def reason(error: aio.AioRpcError) -> str:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit("usage: stubs.py IMAGE [COMMAND...]")
     try:
         sys.exit(asyncio.run(run(sys.argv[1], sys.argv[2:])))
+    except KeyboardInterrupt:
+        sys.exit(130)
     except aio.AioRpcError as error:
         print(f"{reason(error)}: {error.details()}", file=sys.stderr)
         sys.exit(125)
