@@ -24,7 +24,7 @@ from argosy.v1 import containers_pb2 as pb
 
 PORT = 5077
 WARM = 24 << 10
-"""KiB that the first of a kind may add: aiohttp alone takes 15 MiB."""
+"""KiB that the first of a kind may add: HTTP and the threads that speak it, for one."""
 
 daemon = a_daemon("leaks")
 

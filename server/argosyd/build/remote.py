@@ -1,4 +1,4 @@
-"""Fetches what ADD names by URL. Loaded when a build has such an ADD: aiohttp is heavy and most builds have none."""
+"""Fetches what ADD names by URL. Loaded when a build has such an ADD: HTTP takes a while, and most builds have none."""
 
 from __future__ import annotations
 
@@ -9,13 +9,9 @@ from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
-import aiohttp
-
 from argosy.errors import DataLoss, NotFound, Unavailable
+from argosyd import http
 from argosyd.build.source import CHUNK, Node, OneFile
-from argosyd.cancel import to_the_end
-
-_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=30, sock_read=60)
 
 
 class Download(OneFile):
@@ -39,21 +35,28 @@ class Download(OneFile):
 async def fetch(url: str, target: Path, checksum: str) -> Download:
     """Downloads to a file. NotFound, Unavailable (no answer, an error's status), DataLoss (not `checksum`)."""
     total, size = hashlib.sha256(), 0
+
+    def store(pieces: Iterator[bytes]) -> None:
+        nonlocal size
+        with target.open("wb") as file:  # own: in the scratch directory
+            for data in pieces:
+                file.write(data)
+                total.update(data)
+                size += len(data)
+
+    session = http.Session(await asyncio.to_thread(http.tls, verify=True), proxies=True)
     try:
-        async with aiohttp.ClientSession(timeout=_TIMEOUT, trust_env=True) as session, session.get(url) as answer:
+        with await session.request("GET", url) as answer:
             if answer.status in (404, 410):
                 raise NotFound(f"{url}: {answer.status} {answer.reason}", kind="url", id=url, reason="URL_NOT_FOUND")
             if answer.status >= 400:
                 raise Unavailable(f"{url}: {answer.status} {answer.reason}", kind="url", id=url, reason="URL_FAILED")
             modified = answer.headers.get("Last-Modified", "")
-            with target.open("wb", buffering=0) as file:  # own: in the scratch directory
-                async for data in answer.content.iter_chunked(CHUNK):
-                    await to_the_end(asyncio.to_thread(file.write, data))
-                    total.update(data)
-                    size += len(data)
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise Unavailable(f"cannot fetch {url}: {error or type(error).__name__}", kind="url", id=url,
-                          reason="URL_FAILED") from None  # fmt: skip
+            await answer.consume(store)
+    except (http.Unreachable, http.BrokenOff, OSError) as error:
+        raise Unavailable(f"cannot fetch {url}: {error}", kind="url", id=url, reason="URL_FAILED") from None
+    finally:
+        session.close()
     digest = total.hexdigest()
     if checksum and checksum != f"sha256:{digest}":
         raise DataLoss(f"{url} has digest sha256:{digest}, not {checksum}", kind="url", id=url, reason="WRONG_DIGEST")

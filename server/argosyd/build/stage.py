@@ -260,7 +260,7 @@ class StageBuilder:
         if not found:
             return {}
         checksum = self._scope.expand(instruction.flag("checksum") or "")
-        # Brings aiohttp, which most builds do without.
+        # Brings HTTP, which most builds do without.
         remote: Any = importlib.import_module("argosyd.build.remote")
         fetched: dict[str, Source] = {}
         for url in found:

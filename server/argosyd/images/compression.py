@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
-import zstandard
 from isal import isal_zlib
 
 from argosy.errors import DataLoss
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 _GZIP_MAGIC, _ZSTD_MAGIC = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _GZIP_WINDOW = 31
@@ -17,8 +22,8 @@ _GZIP_WINDOW = 31
 
 _SLICE = 32 << 10
 """Packed bytes that are unpacked in one go: many tiny members are not copied over and over."""
-_ZSTD_SLICE = 2 << 10
-"""As above. zstd has no limit for what comes out; a block of 4 bytes can be 128 KiB, so this is 64 MiB at most."""
+_ZSTD_WINDOW = 27
+"""Bits of the largest window: 128 MiB of memory, as the zstd program takes without being asked."""
 _PIECE = 1 << 20
 """Unpacked bytes that are given at a time."""
 
@@ -88,20 +93,37 @@ class _Gzip:
 
 
 class _Zstd:
+    """One or more frames, as zstd:chunked writes them."""
+
     def __init__(self) -> None:
-        self._inner = zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj(read_across_frames=True)
+        self._inner = self._begin()
+        self._between = True
+
+    def _begin(self) -> zstd.ZstdDecompressor:
+        return zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW})
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        for piece in _slices(data, _ZSTD_SLICE):
+        for piece in _slices(data, _SLICE):
+            yield from self._unpack(piece)
+
+    def _unpack(self, data: bytes) -> Iterator[bytes]:
+        while data or not (self._between or self._inner.needs_input):
+            self._between = False
             try:
-                out = self._inner.decompress(piece)
-            except zstandard.ZstdError:
+                out = self._inner.decompress(data, _PIECE)
+            except (zstd.ZstdError, EOFError):
                 raise _damaged() from None
             if out:
                 yield out
+            data = b""
+            if self._inner.eof:
+                data = self._inner.unused_data
+                self._inner = self._begin()
+                self._between = True
 
     def finish(self) -> None:
-        pass
+        if not self._between:
+            raise _damaged()
 
 
 class AutoDecompressor:

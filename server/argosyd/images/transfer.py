@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import aclosing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -15,14 +15,14 @@ from argosyd.cancel import to_the_end
 from argosyd.images import manifest as manifests
 from argosyd.images import oci_config
 from argosyd.images.compression import gzip_stream
-from argosyd.images.content import CHUNK, ContentStore, digest_of
+from argosyd.images.content import CHUNK, ContentStore, Ingest, digest_of
 from argosyd.images.layers import LayerStore, short
 from argosyd.images.manifest import Descriptor, Index, Manifest, Platform
 from argosyd.images.model import Credentials, Progress, ProgressSink
 from argosyd.images.reference import Reference
 from argosyd.locks import Locks
 from argosyd.state.database import Database
-from argosyd.work import parsing
+from argosyd.work import checkpoint, parsing
 
 PARALLEL = 3
 """Layers of one image on their way at a time, as Docker does it."""
@@ -37,16 +37,18 @@ class Client(Protocol):
     async def __aenter__(self) -> Client: ...
     async def __aexit__(self, *_: object) -> None: ...
     async def manifest(self, reference: Reference, name: str, scope: str) -> tuple[bytes, str]: ...
-    def blob(self, path: str, digest: str, offset: int, scope: str) -> AsyncGenerator[tuple[int, bytes], None]: ...
+    async def blob(
+        self, path: str, digest: str, offset: int, scope: str, store: Callable[[int, Iterator[bytes]], None]
+    ) -> None: ...
     async def has_blob(self, path: str, digest: str, scope: str) -> bool: ...
-    async def upload(self, path: str, digest: str, size: int, pieces: AsyncIterator[bytes], scope: str) -> None: ...
+    async def upload(self, path: str, digest: str, size: int, pieces: Iterable[bytes], scope: str) -> None: ...
     async def mount_blob(self, path: str, digest: str, source: str, scope: str) -> bool: ...
     async def put_manifest(self, reference: Reference, name: str, data: bytes, media_type: str, scope: str) -> None: ...
     async def tags(self, reference: Reference, scope: str) -> list[str]: ...
 
 
 def connect(domain: str, credentials: Credentials | None, insecure: Iterable[str]) -> Client:
-    """A client for one registry. The module is loaded here, by the first who needs it: aiohttp takes 15 MB."""
+    """A client for one registry. The module is loaded here, by the first who needs it: HTTP takes 40 ms."""
     module: Any = importlib.import_module("argosyd.images.registry.client")
     client: Client = module.RegistryClient(domain, credentials, insecure)
     return client
@@ -158,16 +160,38 @@ class Puller:
             # Each step to its end: nothing is closed under a thread that works with it.
             await to_the_end(asyncio.to_thread(ingest.open))
             if ingest.offset < blob.size or not blob.size:
-                async with aclosing(client.blob(path, blob.digest, ingest.offset, scope)) as pieces:
-                    async for at, piece in pieces:
-                        if at != ingest.offset:
-                            ingest.restart()
-                        await to_the_end(asyncio.to_thread(ingest.write, piece))
-                        if ingest.offset > blob.size:
-                            break
-                        if sink is not None:
-                            sink(Progress(short(blob.digest), "Downloading", ingest.offset, blob.size))
+                await client.blob(path, blob.digest, ingest.offset, scope, self._storing(ingest, blob, sink))
             await to_the_end(asyncio.to_thread(ingest.commit, blob.size))
+
+    def _storing(
+        self, ingest: Ingest, blob: Descriptor, sink: ProgressSink | None
+    ) -> Callable[[int, Iterator[bytes]], None]:
+        tell = _teller(sink, blob, "Downloading")
+
+        def store(at: int, pieces: Iterator[bytes]) -> None:
+            for piece in pieces:
+                if at != ingest.offset:
+                    ingest.restart()
+                ingest.write(piece)
+                at = ingest.offset
+                if at > blob.size:
+                    return
+                tell(at)
+
+        return store
+
+
+def _teller(sink: ProgressSink | None, blob: Descriptor, status: str) -> Callable[[int], None]:
+    """Tells how far a blob is, from any thread."""
+    loop = asyncio.get_running_loop()
+
+    def tell(current: int) -> None:
+        if sink is not None:
+            with suppress(RuntimeError):
+                # A loop that is closed has nobody to be told.
+                loop.call_soon_threadsafe(sink, Progress(short(blob.digest), status, current, blob.size))
+
+    return tell
 
 
 class Pusher:
@@ -225,12 +249,16 @@ class Pusher:
                 tell(f"Mounted from {source}", blob.size)
                 return
 
-        async def pieces() -> AsyncIterator[bytes]:
+        pushing = _teller(sink, blob, "Pushing")
+
+        def pieces() -> Iterator[bytes]:
             sent = 0
-            async for piece in self._content.stream(blob.digest):
+            for piece in _read(self._content, blob.digest):
+                # Between two pieces is where a push that nobody waits for ends.
+                checkpoint()
                 yield piece
                 sent += len(piece)
-                tell("Pushing", sent)
+                pushing(sent)
 
         await client.upload(path, blob.digest, blob.size, pieces(), scope)
         tell("Pushed", blob.size)

@@ -1,25 +1,18 @@
 """One registry over HTTP (OCI distribution specification, spec.md).
 
-This module imports aiohttp, which takes 15 MB and 100 ms: it is loaded by the first pull or push (see `transfer`),
-not by the daemon's start.
+Loaded by the first pull or push (see `transfer`), not by the daemon's start, for the sake of `argosyd.http`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ipaddress
-import os
 import re
-import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
-from functools import cache
 from typing import Any
-from urllib.parse import quote, urljoin
+from urllib.parse import quote, urlencode, urljoin
 
-import aiohttp
-
-from argosy.certificates import why_refused
 from argosy.errors import (
     ArgosyError,
     DataLoss,
@@ -29,7 +22,7 @@ from argosy.errors import (
     Unauthenticated,
     Unavailable,
 )
-from argosyd.cancel import to_the_end
+from argosyd import http
 from argosyd.images import manifest as manifests
 from argosyd.images.model import Credentials
 from argosyd.images.reference import Reference, is_tag
@@ -37,7 +30,6 @@ from argosyd.images.registry import auth
 from argosyd.work import parsing
 
 _HUB_HOST = "registry-1.docker.io"
-_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=15, sock_connect=15, sock_read=60)
 _ACCEPT = ", ".join((*manifests.MANIFEST_TYPES, *manifests.INDEX_TYPES))
 ATTEMPTS = 4
 """Tries of a request that failed for a reason that may pass."""
@@ -48,16 +40,6 @@ _LARGEST_TOKEN, _LARGEST_ERROR = 256 << 10, 64 << 10
 _MOST_PAGES, _MOST_TAGS = 1_000, 200_000
 """Of one list of tags."""
 _TRANSIENT = frozenset({429, 500, 502, 503, 504})
-
-
-@cache
-def _tls(*, verify: bool) -> ssl.SSLContext:
-    """What connections are made with, read once: the host's authorities take 20 ms and a megabyte."""
-    if verify:
-        return ssl.create_default_context()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return context
 
 
 def is_loopback(host: str) -> bool:
@@ -81,18 +63,12 @@ class RegistryClient:
         self._plain = is_loopback(domain) or domain in set(insecure)
         self._credentials = credentials
         self._tokens: dict[str, str] = {}
-        self._session: aiohttp.ClientSession | None = None
+        self._session: http.Session | None = None
         self._scheme = "https"
 
     async def __aenter__(self) -> RegistryClient:
-        context = await asyncio.to_thread(_tls, verify=not self._plain)
-        self._session = aiohttp.ClientSession(
-            timeout=_TIMEOUT,
-            auto_decompress=False,
-            connector=aiohttp.TCPConnector(ssl=context, limit=16),
-            headers={"User-Agent": "argosyd"},
-            trust_env=not self._plain,
-        )
+        context = await asyncio.to_thread(http.tls, verify=not self._plain)
+        self._session = http.Session(context, proxies=not self._plain)
         try:
             if self._plain:
                 self._scheme = await self._probe()
@@ -104,16 +80,16 @@ class RegistryClient:
 
     async def __aexit__(self, *_: object) -> None:
         if self._session is not None:
-            await to_the_end(self._session.close())
+            self._session.close()
 
     async def _probe(self) -> str:
         """TLS where it is spoken, plain HTTP elsewhere; only for registries that may be insecure."""
         assert self._session is not None
         try:
-            async with self._session.get(f"https://{self._host}/v2/"):
-                return "https"
-        except (aiohttp.ClientError, TimeoutError, OSError):
+            await (await self._session.request("GET", f"https://{self._host}/v2/")).discard()
+        except http.Unreachable:
             return "http"
+        return "https"
 
     # -- requests -----------------------------------------------------------------------------------------------
 
@@ -131,68 +107,62 @@ class RegistryClient:
         headers: Mapping[str, str] | None = None,
         what: str = "",
         ok: Iterable[int] = (200,),
-        **options: Any,
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        body: bytes | Iterable[bytes] | None = None,
+    ) -> AsyncIterator[http.Answer]:
         """One request, signed as the registry asks. Errors as `_refused` tells them, Unavailable when the answer is
         cut off while it is read; `what` names the object."""
-        assert self._session is not None
-        response = await self._attempt(method, url, scope, dict(headers or {}), options)
-        try:
-            if response.status not in ok:
-                raise await self._refused(response, what or url)
-            yield response
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise self._cut_off(what or url, error) from None
-        finally:
-            response.release()
+        with await self._attempt(method, url, scope, dict(headers or {}), body) as answer:
+            if answer.status not in ok:
+                raise await self._refused(answer, what or url)
+            try:
+                yield answer
+            except http.BrokenOff as error:
+                raise self._cut_off(what or url, error) from None
 
     async def _attempt(
-        self, method: str, url: str, scope: str, headers: dict[str, str], options: dict[str, Any]
-    ) -> aiohttp.ClientResponse:
+        self, method: str, url: str, scope: str, headers: dict[str, str], body: bytes | Iterable[bytes] | None
+    ) -> http.Answer:
         assert self._session is not None
-        repeatable = "data" not in options or isinstance(options["data"], bytes)
+        repeatable = body is None or isinstance(body, bytes)
         asked = False
         for attempt in range(ATTEMPTS):
+            last = attempt + 1 == ATTEMPTS or not repeatable
             signed = dict(headers)
             if (token := self._tokens.get(scope)) and self._is_ours(url):
                 signed["Authorization"] = token
             try:
-                response = await self._session.request(method, url, headers=signed, **options)
-            except (aiohttp.ClientConnectorError, aiohttp.ClientConnectionError, TimeoutError, OSError) as error:
-                if attempt + 1 < ATTEMPTS and repeatable and not isinstance(error, aiohttp.ClientConnectorError):
-                    await asyncio.sleep(0.2 * 2**attempt)
-                    continue
-                raise self._unreachable(error) from None
-            except (aiohttp.ClientError, ValueError) as error:
-                # An address that is none, redirects without end, headers that are none.
-                raise self._unreachable(error) from None
-            if response.status == 401 and not asked and repeatable:
+                answer = await self._session.request(method, url, signed, body)
+            except http.Unreachable as error:
+                if last or not error.passing:
+                    raise self._unreachable(error) from None
+                await asyncio.sleep(0.2 * 2**attempt)
+                continue
+            if answer.status == 401 and not asked and repeatable:
                 asked = True
-                challenge = auth.parse_challenge(response.headers.get("WWW-Authenticate", ""))
-                response.release()
+                challenge = auth.parse_challenge(answer.headers.get("WWW-Authenticate", ""))
+                await answer.discard()
                 await self._authorize(challenge, scope)
                 continue
-            if response.status in _TRANSIENT and attempt + 1 < ATTEMPTS and repeatable:
-                response.release()
-                await asyncio.sleep(_retry_after(response.headers.get("Retry-After", ""), 0.2 * 2**attempt))
+            if answer.status in _TRANSIENT and not last:
+                await answer.discard()
+                await asyncio.sleep(_retry_after(answer.headers.get("Retry-After", ""), 0.2 * 2**attempt))
                 continue
-            return response
+            return answer
         raise Unavailable(f"registry {self.domain} keeps refusing: try again later", kind="registry", id=self.domain)
 
     def _is_ours(self, url: str) -> bool:
         """A token is shown to the registry alone, not to where it redirects."""
         return url.startswith(f"{self._scheme}://{self._host}/")
 
-    def _cut_off(self, what: str, error: BaseException) -> Unavailable:
+    def _cut_off(self, what: str, error: http.BrokenOff) -> Unavailable:
         return Unavailable(
-            f"registry {self.domain} broke off in the middle of {what}: {error or 'too slow'}",
+            f"registry {self.domain} broke off in the middle of {what}: {error}",
             kind="registry", id=self.domain, reason="CUT_OFF",
         )  # fmt: skip
 
-    def _unreachable(self, error: BaseException) -> Unavailable:
-        why = _reason(error)
+    def _unreachable(self, error: Exception) -> Unavailable:
         return Unavailable(
-            f"cannot reach registry {self.domain}: {why}",
+            f"cannot reach registry {self.domain}: {error}",
             kind="registry",
             id=self.domain,
             reason="REGISTRY_UNREACHABLE",
@@ -221,56 +191,58 @@ class RegistryClient:
         if not realm.startswith(f"{self._scheme}://") and not realm.startswith("https://"):
             raise self._denied(f"its token service {realm!r} is not safe to ask")
         query = auth.token_query(challenge, scope, credentials)
+        form, headers = None, {}
+        if credentials is not None and credentials.identity_token:
+            asked = [*query, ("grant_type", "refresh_token"), ("refresh_token", credentials.identity_token),
+                     ("client_id", "argosy")]  # fmt: skip
+            form, headers = urlencode(asked).encode(), {"Content-Type": "application/x-www-form-urlencoded"}
+        else:
+            realm += ("&" if "?" in realm else "?") + urlencode(query)
+            if credentials and credentials.username:
+                headers["Authorization"] = auth.basic(credentials)
         try:
-            if credentials is not None and credentials.identity_token:
-                form = [*query, ("grant_type", "refresh_token"), ("refresh_token", credentials.identity_token),
-                        ("client_id", "argosy")]  # fmt: skip
-                response = await self._session.post(realm, data=form)
-            else:
-                headers = {"Authorization": auth.basic(credentials)} if credentials and credentials.username else {}
-                response = await self._session.get(realm, params=query, headers=headers)
-            async with response:
-                if response.status in (401, 403):
+            with await self._session.request("POST" if form else "GET", realm, headers, form) as answer:
+                if answer.status in (401, 403):
                     raise self._denied("the user name or password is wrong")
-                if response.status != 200:
-                    raise self._denied(f"its token service answers {response.status}")
-                document = await self._document(response, "the token", _LARGEST_TOKEN)
-        except (aiohttp.ClientError, TimeoutError) as error:
+                if answer.status != 200:
+                    raise self._denied(f"its token service answers {answer.status}")
+                document = await self._document(answer, "the token", _LARGEST_TOKEN)
+        except (http.Unreachable, http.BrokenOff) as error:
             raise self._unreachable(error) from None
         token = document.get("token") or document.get("access_token")
         if not isinstance(token, str) or not auth.is_token(token):
             raise self._denied("its token service sends no token")
         return token
 
-    async def _refused(self, response: aiohttp.ClientResponse, what: str) -> ArgosyError:
+    async def _refused(self, answer: http.Answer, what: str) -> ArgosyError:
         """The error behind an HTTP status (distribution specification, "Error Codes")."""
         detail = ""
         try:
-            errors = (await self._document(response, "the answer", _LARGEST_ERROR)).get("errors")
+            errors = (await self._document(answer, "the answer", _LARGEST_ERROR)).get("errors")
             if isinstance(errors, list) and errors and isinstance(errors[0], dict):
                 detail = str(errors[0].get("message") or errors[0].get("code") or "")
-        except (DataLoss, aiohttp.ClientError, TimeoutError):
+        except (DataLoss, http.BrokenOff):
             pass
         tail = f" ({detail[:200]})" if detail else ""
-        if response.status == 401:
+        if answer.status == 401:
             why = "the user name or password is wrong" if self._credentials else "it asks for a user name and password"
             return self._denied(why)
-        if response.status == 403:
+        if answer.status == 403:
             return PermissionDenied(
                 f"registry {self.domain} forbids access to {what}{tail}", kind="registry", id=self.domain
             )
-        if response.status == 404:
+        if answer.status == 404:
             return NotFound(
                 f"{what} is not in registry {self.domain}{tail}", kind="image", id=what, reason="NO_SUCH_IMAGE"
             )
-        if response.status == 429:
+        if answer.status == 429:
             return ResourceExhausted(
                 f"registry {self.domain} limits how often it is asked: try again later{tail}",
                 kind="registry",
                 id=self.domain,
             )
         return Unavailable(
-            f"registry {self.domain} answers {response.status} for {what}{tail}", kind="registry", id=self.domain
+            f"registry {self.domain} answers {answer.status} for {what}{tail}", kind="registry", id=self.domain
         )
 
     # -- manifests and blobs ------------------------------------------------------------------------------------
@@ -278,65 +250,58 @@ class RegistryClient:
     async def manifest(self, reference: Reference, name: str, scope: str) -> tuple[bytes, str]:
         """Bytes and media type of a manifest by tag or digest."""
         url = self.url(f"{reference.path}/manifests/{name}")
-        async with self.request("GET", url, scope, headers={"Accept": _ACCEPT}, what=reference.familiar) as response:
-            data = await self._read_limited(response, "a manifest", manifests.MAX_MANIFEST)
-            return data, response.headers.get("Content-Type", "").partition(";")[0]
+        async with self.request("GET", url, scope, headers={"Accept": _ACCEPT}, what=reference.familiar) as answer:
+            data = await self._read_limited(answer, "a manifest", manifests.MAX_MANIFEST)
+            return data, answer.headers.get("Content-Type", "").partition(";")[0]
 
-    async def _read_limited(self, response: aiohttp.ClientResponse, what: str, limit: int) -> bytes:
-        data = bytearray()
-        # A byte now and then is no silence, and no document either.
-        async with asyncio.timeout(DOCUMENT_TIMEOUT):
-            async for piece in response.content.iter_chunked(1 << 16):
-                data += piece
-                if len(data) > limit:
-                    told = f"registry {self.domain} sends {what} of more than {limit >> 10} KiB"
-                    raise DataLoss(told, kind="manifest")
-        return bytes(data)
+    async def _read_limited(self, answer: http.Answer, what: str, limit: int) -> bytes:
+        try:
+            return await answer.read(limit, DOCUMENT_TIMEOUT)
+        except http.Overlong:
+            told = f"registry {self.domain} sends {what} of more than {limit >> 10} KiB"
+            raise DataLoss(told, kind="manifest") from None
 
-    async def _document(self, response: aiohttp.ClientResponse, what: str, limit: int) -> dict[str, Any]:
-        return await parsing.run(manifests.load_json, await self._read_limited(response, what, limit), what)
+    async def _document(self, answer: http.Answer, what: str, limit: int) -> dict[str, Any]:
+        return await parsing.run(manifests.load_json, await self._read_limited(answer, what, limit), what)
 
-    async def blob(self, path: str, digest: str, offset: int, scope: str) -> AsyncGenerator[tuple[int, bytes], None]:
-        """A blob from `offset` on: pairs of the offset at which a piece belongs, and the piece.
-
-        A registry that cannot resume begins at 0 again; the caller sees it by the offset. DataLoss when it is cut off.
+    async def blob(
+        self, path: str, digest: str, offset: int, scope: str, store: Callable[[int, Iterator[bytes]], None]
+    ) -> None:
+        """A blob from `offset` on. `store` is called in a thread, with the offset at which what comes belongs, and the
+        pieces; it need not take them all. A registry that cannot resume begins at 0 again. Unavailable (CUT_OFF).
         """
         headers = {"Range": f"bytes={offset}-"} if offset else {}
         url = self.url(f"{path}/blobs/{digest}")
-        async with self.request("GET", url, scope, headers=headers, what=f"blob {digest}", ok=(200, 206)) as response:
-            at = offset if response.status == 206 else 0
-            async for piece in response.content.iter_chunked(1 << 18):
-                yield at, piece
-                at += len(piece)
+        async with self.request("GET", url, scope, headers=headers, what=f"blob {digest}", ok=(200, 206)) as answer:
+            at = offset if answer.status == 206 else 0
+            await answer.consume(lambda pieces: store(at, pieces))
 
     async def has_blob(self, path: str, digest: str, scope: str) -> bool:
         """Whether a repository holds a blob."""
         url = self.url(f"{path}/blobs/{digest}")
-        async with self.request(
-            "HEAD", url, scope, what=f"blob {digest}", ok=(200, 404), allow_redirects=True
-        ) as answer:
+        async with self.request("HEAD", url, scope, what=f"blob {digest}", ok=(200, 404)) as answer:
             return answer.status == 200
 
-    async def upload(self, path: str, digest: str, size: int, pieces: AsyncIterator[bytes], scope: str) -> None:
-        """Sends a blob in one piece ("POST then PUT")."""
-        async with self.request("POST", self.url(f"{path}/blobs/uploads/"), scope, what=path, ok=(202,)) as response:
-            place = self._joined(str(response.url), response.headers.get("Location", ""))
+    async def upload(self, path: str, digest: str, size: int, pieces: Iterable[bytes], scope: str) -> None:
+        """Sends a blob in one piece ("POST then PUT"). The pieces are asked for in a thread."""
+        async with self.request("POST", self.url(f"{path}/blobs/uploads/"), scope, what=path, ok=(202,)) as answer:
+            place = self._joined(answer.url, answer.headers.get("Location", ""))
         place += ("&" if "?" in place else "?") + f"digest={quote(digest)}"
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
-        async with self.request("PUT", place, scope, headers=headers, what=path, ok=(201,), data=pieces):
+        async with self.request("PUT", place, scope, headers=headers, what=path, ok=(201,), body=pieces):
             pass
 
     async def mount_blob(self, path: str, digest: str, source: str, scope: str) -> bool:
         """Takes a blob over from another repository of the registry; whether that worked."""
         url = self.url(f"{path}/blobs/uploads/?mount={quote(digest)}&from={quote(source)}")
-        async with self.request("POST", url, scope, what=path, ok=(201, 202)) as response:
-            return response.status == 201
+        async with self.request("POST", url, scope, what=path, ok=(201, 202)) as answer:
+            return answer.status == 201
 
     async def put_manifest(self, reference: Reference, name: str, data: bytes, media_type: str, scope: str) -> None:
         """Stores a manifest under a tag or its digest."""
         url = self.url(f"{reference.path}/manifests/{name}")
         headers = {"Content-Type": media_type}
-        async with self.request("PUT", url, scope, headers=headers, what=reference.familiar, ok=(201, 202), data=data):
+        async with self.request("PUT", url, scope, headers=headers, what=reference.familiar, ok=(201, 202), body=data):
             pass
 
     async def tags(self, reference: Reference, scope: str) -> list[str]:
@@ -344,12 +309,11 @@ class RegistryClient:
         found: list[str] = []
         url = self.url(f"{reference.path}/tags/list")
         for _ in range(_MOST_PAGES):
-            async with self.request("GET", url, scope, what=reference.familiar_repository) as response:
-                document = await self._document(response, "a list of tags", manifests.MAX_MANIFEST)
+            async with self.request("GET", url, scope, what=reference.familiar_repository) as answer:
+                document = await self._document(answer, "a list of tags", manifests.MAX_MANIFEST)
                 tags = document.get("tags")
                 found += [t for t in tags if isinstance(t, str) and is_tag(t)] if isinstance(tags, list) else []
-                link = response.links.get("next")
-                url = str(link["url"]) if link else ""
+                url = self._joined(answer.url, place) if (place := _next(answer.headers.get("Link", ""))) else ""
             if not url:
                 return found
             if len(found) > _MOST_TAGS or not self._is_ours(url):
@@ -366,21 +330,10 @@ class RegistryClient:
             raise self._unreachable(ValueError("it answers with an address that is none")) from None
 
 
-def _reason(error: BaseException) -> str:
-    """Why a connection failed, in words for people."""
-    if isinstance(error, TimeoutError):
-        return "it does not answer in time"
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return "its name is not known here: check the name and this host's DNS"
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        refused = error.certificate_error
-        told = why_refused(refused) if isinstance(refused, ssl.SSLError) else str(refused)
-        return f"its certificate is not to be trusted ({told})"
-    if isinstance(error, aiohttp.ClientConnectorError):
-        code = error.os_error.errno
-        # asyncio's text names the call, not the reason.
-        return os.strerror(code).lower() if code else str(error.os_error)
-    return str(error) or type(error).__name__
+def _next(link: str) -> str:
+    """Where the next page is (RFC 8288, as the distribution specification's "Listing Tags" has it), else empty."""
+    found = re.match(r'\s*<([^<>]+)>\s*;\s*rel="?next"?\s*(?:[;,]|$)', link)
+    return found[1] if found else ""
 
 
 def _retry_after(header: str, default: float) -> float:

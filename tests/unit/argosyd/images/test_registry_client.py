@@ -112,13 +112,21 @@ async def test_a_token_that_cannot_be_sent(token: object) -> None:
 
 @pytest.mark.parametrize("place", ["http://[", "http://:::/", "\x7f", "//"])
 async def test_a_place_that_is_none(place: str) -> None:
-    async def none() -> AsyncIterator[bytes]:
-        yield b""
-
     async with serving(uploads=answers(b"", 202, Location=place)) as (client, _):
         with pytest.raises(ArgosyError) as caught:
-            await client.upload("x/y", "sha256:" + "a" * 64, 0, none(), SCOPE)
+            await client.upload("x/y", "sha256:" + "a" * 64, 0, iter((b"",)), SCOPE)
         assert isinstance(caught.value, Unavailable) or caught.value.code == "NOT_FOUND"
+
+
+@pytest.mark.parametrize(
+    ("link", "place"),
+    [
+        ('</v2/x?last=a>; rel="next"', "/v2/x?last=a"), ("<a>;rel=next", "a"), ('<a>; rel="next", <b>; rel="x"', "a"),
+        ("", ""), ("a; rel=next", ""), ('<a>; rel="last"', ""), ("<a<b>>; rel=next", ""), ("<" * 60_000, ""),
+    ],
+)  # fmt: skip
+def test_where_the_next_page_is(link: str, place: str) -> None:
+    assert registry._next(link) == place
 
 
 def test_how_long_to_wait_is_digits() -> None:
