@@ -4,11 +4,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 NODE := .node
+PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
+LOCK := uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --no-annotate pyproject.toml
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DEBIAN_FRONTEND := noninteractive
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup stubs lint test unit integration cluster bench soak matrix vm fuzz sim demo install clean
+.PHONY: help setup stubs lock lint test unit integration cluster bench soak matrix vm fuzz sim demo install clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -25,9 +27,10 @@ $(BIN)/python: | $(VENV)/.system
 	@echo "set-up: virtual environment"
 	@$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed: pyproject.toml proto/generate.py $(shell find proto -name '*.proto') | $(BIN)/python
+$(VENV)/.installed: pyproject.toml deploy/requirements-dev.lock proto/generate.py $(shell find proto -name '*.proto') | $(BIN)/python
 	@echo "set-up: Python packages and stubs"
-	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(PIP) --require-hashes --requirement deploy/requirements-dev.lock
+	@$(PIP) --no-deps --no-build-isolation --editable .
 	@sed -i '1{/ -S$$/!s/$$/ -S/}' $(BIN)/argosy
 	@touch $@
 
@@ -40,6 +43,12 @@ $(VENV)/.node: tests/integration/node/package.json | $(BIN)/python
 ## make stubs        the Python stubs again, after a change to proto/
 stubs: setup
 	@$(BIN)/python proto/generate.py 2>/dev/null
+
+## make lock         the newest versions that pyproject.toml allows, with hashes, into deploy/requirements*.lock
+lock: setup
+	@$(PIP) uv
+	@$(LOCK) --upgrade --output-file deploy/requirements.lock >/dev/null
+	@$(LOCK) --upgrade --extra dev --output-file deploy/requirements-dev.lock >/dev/null
 
 ## make lint         ruff, mypy --strict, import-linter, buf lint
 lint: setup

@@ -97,7 +97,11 @@ install_all() {
     if [ -e "$prefix.before" ]; then rm -rf --one-file-system "$prefix"; mv "$prefix.before" "$prefix"; fi
     if [ -e "$prefix" ]; then mv "$prefix" "$prefix.before"; fi
     python3 -m venv "$prefix"
-    "$prefix/bin/python" -m pip install --quiet --quiet --disable-pip-version-check .
+    pip=("$prefix/bin/python" -m pip --quiet --quiet --disable-pip-version-check)
+    "${pip[@]}" install --require-hashes --requirement deploy/requirements.lock
+    "${pip[@]}" install --no-deps .
+    # Nothing is ever added to it: what would is half of its files.
+    "${pip[@]}" uninstall --yes setuptools pip
     # The launcher says why.
     sed -i '1{/ -S$/!s/$/ -S/}' "$prefix/bin/argosy"
     # Byte code is made now, so that the first command is as fast as the second.

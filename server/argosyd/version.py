@@ -8,5 +8,5 @@ try:
     VERSION = version("argosy")
 except PackageNotFoundError:
     # A checkout that was put on the path without being installed.
-    VERSION = "0.1.0"
+    VERSION = "0.0.0"
 API = "argosy.v1"

@@ -78,16 +78,16 @@ def engine_packages(listing: str) -> tuple[str, ...]:
     return tuple(line for line in first.splitlines() if line and not line.startswith("#"))
 
 
-def requirements(pyproject: str) -> tuple[str, ...]:
+def requirements(pyproject: str, lock: str) -> tuple[str, ...]:
     """What pip fetches to build and install the project from its sources."""
-    told = tomllib.loads(pyproject)
-    return (*told["project"]["dependencies"], *told["build-system"]["requires"])
+    locked = tuple(line.removesuffix(" \\") for line in lock.splitlines() if line[:1].isalnum())
+    return (*locked, *tomllib.loads(pyproject)["build-system"]["requires"])
 
 
 def recipe(guest: Guest, mirror: str) -> Recipe:
     """The recipe for a guest, from this checkout."""
     packages = {*engine_packages((ROOT / "deploy/packages.txt").read_text()), *SYSTEM}
-    wheels = requirements((ROOT / "pyproject.toml").read_text())
+    wheels = requirements((ROOT / "pyproject.toml").read_text(), (ROOT / "deploy/requirements.lock").read_text())
     return Recipe(guest, mirror, tuple(sorted(packages)), wheels, _files(), Path(__file__).read_text())
 
 

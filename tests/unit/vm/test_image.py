@@ -16,7 +16,8 @@ def test_only_the_first_part_of_the_list_is_the_engines() -> None:
 
 def test_wheels_are_those_to_run_and_those_to_build() -> None:
     text = '[build-system]\nrequires = ["hatchling"]\n[project]\ndependencies = ["rich>=13"]\n'
-    assert image.requirements(text) == ("rich>=13", "hatchling")
+    lock = "rich==15.0 \\\n    --hash=sha256:00\nzstd==1 ; python_version < '3.14' \\\n    --hash=sha256:01\n"
+    assert image.requirements(text, lock) == ("rich==15.0", "zstd==1 ; python_version < '3.14'", "hatchling")
 
 
 @pytest.mark.parametrize(
