@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DEBIAN_FRONTEND := noninteractive
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup stubs lock lint test unit integration cluster bench soak matrix vm fuzz sim demo install clean
+.PHONY: help setup stubs lock lint test unit integration cluster bench soak matrix vm fuzz sim demo deb release install clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -102,6 +102,16 @@ bench: setup
 ## make sim          1,000 nodes and 30,000 tasks through the real scheduler
 sim: setup
 	@$(BIN)/python -m tests.bench.simulation
+
+## make deb          the Debian package, into dist/ (DEB="--arch arm64 --python 3.13")
+deb: setup
+	@bash deploy/packages.sh deploy/deb/packages.txt
+	@$(BIN)/python deploy/deb/build.py $(DEB)
+
+## make release      what a version is given out as, into dist/, tested as it is given out
+release: setup
+	@bash deploy/packages.sh deploy/deb/packages.txt
+	@$(BIN)/python deploy/release.py $(RELEASE)
 
 ## make install      argosy on this machine for good (deploy/install.sh)
 install:

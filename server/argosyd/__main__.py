@@ -44,6 +44,9 @@ def main() -> int:
     if arguments.version:
         print(f"argosyd {VERSION}")
         return 0
+    if arguments.keep_data and arguments.command != "purge":
+        print("argosyd: --keep-data goes with purge alone", file=sys.stderr)
+        return 2
     try:
         config = configuration.load(arguments)
         if arguments.command == "check":
@@ -53,7 +56,7 @@ def main() -> int:
             return 1
         if arguments.command == "purge":
             mountns.enter(config.run_dir, config.runtime)
-            asyncio.run(purge.run(config))
+            asyncio.run(purge.run(config, keep_data=arguments.keep_data))
             return 0
         logs.configure(config.log_level, config.log_format)
         allocator.keep_small()

@@ -143,6 +143,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("command", nargs="?", choices=["serve", "check", "purge"], default="serve")
     p.add_argument("--config", type=Path, help=f"TOML file ({DEFAULT_FILE} when it is there)")
     p.add_argument("--version", action="store_true")
+    p.add_argument(
+        "--keep-data", action="store_true", help="with purge: leave images, containers and volumes on the disk"
+    )
     for field in dataclasses.fields(Config):
         flag = "--" + field.name.replace("_", "-")
         if isinstance(field.default, tuple):

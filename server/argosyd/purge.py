@@ -1,4 +1,5 @@
-"""`argosyd purge`: takes an engine off this host: its containers, what it has in the kernel, its data.
+"""`argosyd purge`: takes an engine off this host: its containers, what it has in the kernel, and, unless they are kept,
+its data.
 
 Nothing is deleted before everything below the directories is unmounted, and what is mounted is never walked into: a
 volume may be a directory of the host.
@@ -32,20 +33,21 @@ _ROUNDS = 5
 """Times that mounts are looked for: under one that goes another may appear."""
 
 
-async def run(config: Config) -> None:
-    """Does it all, and tells each step. Conflict: a daemon still uses it, or something stays mounted."""
+async def run(config: Config, *, keep_data: bool = False) -> None:
+    """Does it all, and tells each step. A daemon that is started later finds the data that are kept, and its containers
+    ended. Conflict: a daemon still uses it, or something stays mounted."""
     roots = [_own(config.run_dir, "containers"), _own(config.data_dir, "argosy.db")]
-    roots = [root for root in roots if root.is_dir()]
     lock = hold(config.data_dir) if config.data_dir.is_dir() else -1
     try:
         print("ending what still runs", flush=True)
         await _end(config)
         print("removing bridges, namespaces and the firewall's table", flush=True)
         await _disconnect(config)
-        for root in roots:
-            print(f"unmounting and deleting {root}", flush=True)
+        for root in filter(Path.is_dir, roots):
+            print(f"unmounting what is below {root}", flush=True)
             await asyncio.to_thread(_unmount, root)
-        for root in roots:
+        for root in filter(Path.is_dir, roots[:1] if keep_data else roots):
+            print(f"deleting {root}", flush=True)
             await asyncio.to_thread(_delete, root)
     finally:
         if lock >= 0:

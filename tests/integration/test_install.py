@@ -9,59 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.harness.daemon import REPOSITORY
-
-WRITTEN = ("opt", "usr", "etc", "var", "run")
-"""Directories of the host that an installation writes to."""
-PRIVATE = """
-set -e
-mount --make-rprivate /
-mount -t tmpfs memory {place}/memory
-for d in {written}; do
-    mkdir -p {place}/memory/$d/upper {place}/memory/$d/work
-    mount -t overlay -o lowerdir=/$d,upperdir={place}/memory/$d/upper,workdir={place}/memory/$d/work overlay /$d
-done
-mount --bind {place} {place}
-mount -o remount,bind,ro /
-echo ready
-exec sh
-"""
-
-
-class Host:
-    """A shell in the namespace."""
-
-    def __init__(self, place: Path) -> None:
-        (place / "memory").mkdir()
-        self.place = place
-        self.process = subprocess.Popen(
-            ["unshare", "--mount", "sh", "-c", PRIVATE.format(place=place, written=" ".join(WRITTEN))],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=self.environment(),
-        )  # fmt: skip
-        assert self.process.stdout is not None
-        assert self.process.stdout.readline() == b"ready\n"
-
-    def environment(self, first: str = "") -> dict[str, str]:
-        path = "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-        return {
-            "PATH": f"{first}:{path}" if first else path,
-            "HOME": str(self.place),
-            "TMPDIR": str(self.place),
-            "LANG": "C.UTF-8",
-        }
-
-    def __call__(self, *command: str, first: str = "") -> subprocess.CompletedProcess[str]:
-        inside = ["nsenter", f"--mount=/proc/{self.process.pid}/ns/mnt", f"--wd={self.place}/source", *command]
-        return subprocess.run(
-            inside, env=self.environment(first), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=400,
-            check=False,
-        )  # fmt: skip
-
-    def written(self) -> set[str]:
-        """Files and links below /opt and /usr/local that the host has not."""
-        found = self(
-            "find", f"{self.place}/memory/opt/upper", f"{self.place}/memory/usr/upper/local", "!", "-type", "d"
-        )
-        return set(found.stdout.split())
+from tests.harness.host import Host
 
 
 @pytest.fixture
@@ -78,12 +26,8 @@ def host(tmp_path: Path) -> Iterator[Host]:
         target.parent.mkdir(parents=True, exist_ok=True)
         if (REPOSITORY / name).exists():
             shutil.copy2(REPOSITORY / name, target)
-    made = Host(tmp_path)
-    try:
+    with Host(tmp_path, tmp_path / "source") as made:
         yield made
-    finally:
-        made.process.kill()
-        made.process.wait()
 
 
 def test_an_installation_is_whole_or_not_at_all(host: Host) -> None:
@@ -93,6 +37,8 @@ def test_an_installation_is_whole_or_not_at_all(host: Host) -> None:
     for name in ("groupadd", "getent"):
         (broken / name).write_text("#!/bin/sh\nexit 1\n")
         (broken / name).chmod(0o755)
+    # Packages come from the registries.
+    host.online = True
     failed = host(*install, first=str(broken))
     assert failed.returncode == 1
     assert failed.stderr == "install.sh: it failed; nothing of argosy was installed\n"
@@ -113,6 +59,7 @@ def test_an_installation_is_whole_or_not_at_all(host: Host) -> None:
     assert failed.stderr.endswith("install.sh: it failed; the installation that was here is as before\n")
     assert host("argosy", "--version").returncode == 0
 
+    host.online = False
     gone = host(*install, "--uninstall", "--purge")
     assert gone.returncode == 0, gone.stderr
     assert gone.stdout.splitlines()[-1] == "==> argosy and its data are gone"

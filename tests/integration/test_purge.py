@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.harness.containers import until
 from tests.harness.daemon import Daemon, python_path
 
 
@@ -67,6 +69,43 @@ def test_a_purge_takes_all_and_keeps_what_is_the_hosts(daemon: Daemon, tmp_path:
     assert str(daemon.base) not in Path("/proc/self/mountinfo").read_text()
     # Twice does no harm.
     assert purge(daemon).returncode == 0
+
+
+async def test_a_purge_that_keeps_the_data(daemon: Daemon) -> None:
+    """What a package does that is removed: one installed later finds everything, as after a reboot."""
+    daemon.import_busybox()
+    daemon.argosy("volume", "create", "notes", check=True)
+    line = "echo data >>/notes/file; echo kept >>/own; sleep 1000"
+    daemon.argosy(
+        "run", "-d", "--name", "on", "--restart=always", "-v", "notes:/notes", "busybox", "sh", "-c", line, check=True
+    )
+    daemon.argosy("run", "-d", "--name", "off", "busybox", "sleep", "1000", check=True)
+    daemon.stop()
+
+    done = purge(daemon, "--keep-data")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert daemon.monitors() == []
+    assert not daemon.run_dir.exists()
+    links = [link["ifname"] for link in json.loads(daemon.inside("ip", "-j", "link").stdout)]
+    assert links == ["lo"]
+
+    daemon.start()
+
+    async def are_as_before() -> bool:
+        told = await asyncio.to_thread(daemon.argosy, "inspect", "-f", "{{.State.Status}}", "on", "off", check=True)
+        return told.stdout.split() == [b"running", b"exited"]
+
+    await until(are_as_before)
+    read = daemon.argosy("exec", "on", "cat", "/notes/file", "/own", check=True).stdout.split()
+    assert (read.count(b"data"), read.count(b"kept")) == (2, 2)
+
+
+def test_what_a_purge_keeps_is_of_no_concern_to_others(daemon: Daemon) -> None:
+    nonsense = subprocess.run(
+        [daemon.python, "-m", "argosyd", "check", "--keep-data"], env={"PYTHONPATH": python_path()}, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert (nonsense.returncode, nonsense.stderr) == (2, "argosyd: --keep-data goes with purge alone\n")
 
 
 def test_a_directory_that_is_no_engines_stays(daemon: Daemon, tmp_path: Path) -> None:
