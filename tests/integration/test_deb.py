@@ -16,6 +16,7 @@ from tests.harness.daemon import REPOSITORY
 from tests.harness.host import Host
 
 BUILD = REPOSITORY / "deploy/deb/build.py"
+RELEASE = REPOSITORY / "deploy/release.py"
 SYSTEM_PYTHON = "/usr/bin/python3"
 LARGEST = 100 << 10
 """KiB that it takes installed."""
@@ -26,11 +27,19 @@ def run(*command: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """For this machine's distribution, whatever Python runs the tests."""
+def given_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `make release` makes, with the package for this machine's distribution, whatever Python runs the tests."""
     python = run(SYSTEM_PYTHON, "-c", "import sys; print('%d.%d' % sys.version_info[:2])")
-    place = tmp_path_factory.mktemp("deb")
-    return Path(run(sys.executable, str(BUILD), "--python", python, "--to", str(place)).splitlines()[-1])
+    arch = run("dpkg", "--print-architecture")
+    place = tmp_path_factory.mktemp("given-out")
+    run(sys.executable, str(RELEASE), "--try", "--only", f"{arch}/{python}", "--to", str(place))
+    return place
+
+
+@pytest.fixture(scope="module")
+def package(given_out: Path) -> Path:
+    (found,) = given_out.glob("*.deb")
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -68,14 +77,27 @@ def shell(host: Host, text: str) -> str:
     return done(host, "sh", "-c", text).strip()
 
 
-def test_lintian_has_nothing_to_say(package: Path) -> None:
-    found = subprocess.run(
-        ["lintian", "--allow-root", "--fail-on", "error,warning", str(package)],
-        capture_output=True,
-        text=True,
-        check=False,
+def test_what_is_given_out_is_whole(given_out: Path) -> None:
+    """It has been tried already, in an environment of its own, and lintian had nothing to say."""
+    assert {"".join(p.suffixes[-2:]) if p.suffix == ".gz" else p.suffix for p in given_out.iterdir()} == {
+        ".tar.gz", ".whl", ".deb", ".json", "",
+    }  # fmt: skip
+    run("sh", "-c", f"cd {given_out} && sha256sum --quiet --strict --check SHA256SUMS")
+    refused = subprocess.run(
+        [sys.executable, str(RELEASE), "--only", "amd64/2.7"], capture_output=True, text=True, check=False
     )
-    assert (found.returncode, found.stdout) == (0, "")
+    assert refused.returncode == 2
+    assert "no package is made for amd64/2.7" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("version", "why"), [("0.1.0", ""), ("0.2.0.dev3+g12ab", "is no release"), ("99.0.0", "has no heading for 99.0.0")]
+)
+def test_a_release_is_a_commit_with_a_tag_and_a_heading(version: str, why: str) -> None:
+    code = f"import runpy; print(runpy.run_path({str(RELEASE)!r})['fit_to_be_given_out']({version!r}))"
+    told = run(sys.executable, "-c", code)
+    assert why in told
+    assert bool(why) == bool(told)
 
 
 def test_it_is_small_and_says_what_it_is_made_of(package: Path, tmp_path: Path) -> None:
