@@ -37,7 +37,8 @@ def main() -> int:
         made = image.build(image.recipe(known[name], mirror), CACHE)
         print(f"{name}: tests, the disk took {time.monotonic() - begin:.0f} s", flush=True)
         # Their names keep them from plain `pytest`, which takes no machine up.
-        told = ["-q", "--durations=8", "-p", "no:cacheprovider", str(SMOKE), f"--image={made.disk.parent}"]
+        told = ["-q", "--durations=8", "-p", "no:cacheprovider", str(SMOKE), f"--image={made.disk.parent}",
+                f"--python={known[name].python}"]  # fmt: skip
         code = pytest.main([*told, f"--accelerator={arguments.accelerator}", *arguments.pytest])
         took = time.monotonic() - begin
         print(f"{name}: {'passed' if code == 0 else 'FAILED'} after {took:.0f} s", flush=True)

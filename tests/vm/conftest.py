@@ -23,6 +23,7 @@ tar -c . | argosy import - base
 def pytest_addoption(parser: pytest.Parser) -> None:
     """What `python -m tests.vm` tells."""
     parser.addoption("--image", type=Path, required=True, help="a directory with disk.img, vmlinuz and initrd.img")
+    parser.addoption("--python", required=True, help="the guest's")
     parser.addoption("--accelerator", default="tcg")
 
 
@@ -32,7 +33,7 @@ def machine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     place = request.config.getoption("--image")
     made = image.Image(place / "disk.img", place / "vmlinuz", place / "initrd.img")
     directory = tmp_path_factory.mktemp("guest")
-    source = installing.pack(directory / "source.tar")
+    source = installing.pack(request.config.getoption("--python"), directory)
     with Guest(made, directory, source=source, accelerator=request.config.getoption("--accelerator")) as machine:
         yield machine
 

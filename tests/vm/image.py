@@ -1,4 +1,4 @@
-"""The guest's disk: a Debian system with packages and Python wheels baked in, as a file that qemu starts from.
+"""The guest's disk: a Debian system with the packages baked in that argosy's depends on, as a file that qemu starts from.
 
 An image lies below `.vm/`, under a name that changes with everything it is made of. It is never written to: each run has
 an overlay of its own. Nothing is mounted to make it, and the kernel lies beside it, so that qemu needs no boot loader.
@@ -12,7 +12,6 @@ import os
 import shutil
 import subprocess
 import tempfile
-import tomllib
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -24,10 +23,9 @@ ROOT = _HERE.parents[1]
 SIZE = "8G"
 SYSTEM = (
     "apparmor", "busybox-static", "ca-certificates", "curl", "dbus", "init", "initramfs-tools", "iproute2",
-    "linux-image-amd64", "procps", "python3", "python3-venv", "udev", "util-linux", "zstd",
+    "linux-image-amd64", "procps", "python3", "udev", "util-linux", "zstd",
 )  # fmt: skip
 """What is there before anybody installs argosy."""
-PLATFORMS = ("manylinux_2_34_x86_64", "manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,6 @@ class Recipe:
     guest: Guest
     mirror: str
     packages: tuple[str, ...]
-    requirements: tuple[str, ...]
     files: tuple[tuple[str, str], ...]
     """Places in the guest with their text."""
     maker: str
@@ -78,17 +75,10 @@ def engine_packages(listing: str) -> tuple[str, ...]:
     return tuple(line for line in first.splitlines() if line and not line.startswith("#"))
 
 
-def requirements(pyproject: str, lock: str) -> tuple[str, ...]:
-    """What pip fetches to build and install the project from its sources."""
-    locked = tuple(line.removesuffix(" \\") for line in lock.splitlines() if line[:1].isalnum())
-    return (*locked, *tomllib.loads(pyproject)["build-system"]["requires"])
-
-
 def recipe(guest: Guest, mirror: str) -> Recipe:
     """The recipe for a guest, from this checkout."""
     packages = {*engine_packages((ROOT / "deploy/packages.txt").read_text()), *SYSTEM}
-    wheels = requirements((ROOT / "pyproject.toml").read_text(), (ROOT / "deploy/requirements.lock").read_text())
-    return Recipe(guest, mirror, tuple(sorted(packages)), wheels, _files(), Path(__file__).read_text())
+    return Recipe(guest, mirror, tuple(sorted(packages)), _files(), Path(__file__).read_text())
 
 
 def _files() -> tuple[tuple[str, str], ...]:
@@ -101,7 +91,6 @@ def _files() -> tuple[tuple[str, str], ...]:
         ("/etc/initramfs-tools/conf.d/small", "MODULES=list\nCOMPRESS=zstd\n"),
         ("/etc/initramfs-tools/modules", "virtio_pci\nvirtio_blk\next4\ncrc32c_generic\n"),
         ("/etc/modules-load.d/agent.conf", "virtio_console\n"),
-        ("/etc/pip.conf", "[global]\nno-index = true\nfind-links = /opt/wheels\n"),
         ("/etc/systemd/network/wired.network", network),
         ("/etc/systemd/system/vm-agent.service", (_HERE / "agent.service").read_text()),
         ("/usr/local/sbin/vm-agent", (_HERE / "agent.py").read_text()),
@@ -119,22 +108,11 @@ def _make(made: Recipe, part: Path) -> None:
     # Not in the checkout: hooks of packages run in it, and it is as large as a system.
     with tempfile.TemporaryDirectory(prefix="argosy-vm-") as scratch:
         tree = Path(scratch) / "tree"
-        _fetch_wheels(made, Path(scratch) / "wheels")
         _make_tree(made, Path(scratch), tree)
         for pattern, name in (("vmlinuz-*", "vmlinuz"), ("initrd.img-*", "initrd.img")):
             shutil.copyfile(max((tree / "boot").glob(pattern)), part / name)
         command = ["mke2fs", "-q", "-t", "ext4", "-L", "root", "-d", str(tree), str(part / "disk.img"), SIZE]
         subprocess.run(command, check=True)
-
-
-def _fetch_wheels(made: Recipe, to: Path) -> None:
-    """For the guest's Python, not this one."""
-    platforms = [word for platform in PLATFORMS for word in ("--platform", platform)]
-    command = [
-        "python3", "-m", "pip", "download", "--quiet", "--only-binary=:all:", "--implementation=cp",
-        f"--python-version={made.guest.python}", *platforms, f"--dest={to}", *made.requirements,
-    ]  # fmt: skip
-    subprocess.run(command, check=True)
 
 
 def _make_tree(made: Recipe, scratch: Path, tree: Path) -> None:
@@ -148,7 +126,6 @@ def _make_tree(made: Recipe, scratch: Path, tree: Path) -> None:
     hooks = (
         f"essential:copy-in {scratch}/files/etc /",
         f"customize:copy-in {scratch}/files/etc {scratch}/files/usr /",
-        f"customize:copy-in {scratch}/wheels /opt",
         f"customize:chroot \"$1\" sh -c 'systemctl enable {units} && systemctl mask {masked} && update-initramfs -u -k all'",
         "customize:chroot \"$1\" sh -c 'passwd -d root && truncate -s 0 /etc/machine-id && mkdir -p /var/log/journal'",
     )

@@ -8,6 +8,7 @@ import urllib.request
 from typing import Any
 
 import pytest
+from tests.vm import installing
 from tests.vm.guest import Guest
 
 WEB = "sh -c 'echo hello >/www/index.html; exec httpd -f -h /www'"
@@ -136,6 +137,20 @@ def test_containers_outlive_the_daemon(guest: Guest, end: str) -> None:
     require_no_complaint(guest)
 
 
+def test_an_upgrade_leaves_containers_running(guest: Guest) -> None:
+    before = {name: pid(guest, name) for name in LASTING}
+    daemon = guest.check("systemctl show argosyd -p MainPID --value")
+    guest.check("sed -i 's/^#log_level = .*/log_level = \"debug\"/' /etc/argosy/argosyd.toml")
+    installing.upgrade(guest)
+    assert guest.check("dpkg-query -W -f '${Version}' argosy").endswith(installing.LATER)
+    guest.until(f"[ $(systemctl show argosyd -p MainPID --value) != {daemon} ] && argosy version")
+    assert {name: pid(guest, name) for name in LASTING} == before
+    assert fetch(guest) == "hello\n"
+    assert guest.check("argosy exec noting cat /data/log") == "started"
+    assert guest.check("grep -x 'log_level = \"debug\"' /etc/argosy/argosyd.toml")
+    require_no_complaint(guest)
+
+
 def test_control_groups_of_containers_are_below_a_slice_of_systemd_s(guest: Guest) -> None:
     assert guest.check("systemctl is-active argosy.slice") == "active"
     assert guest.check("cat /proc/$(pgrep -x -o conmon)/cgroup").startswith("0::/argosy.slice/")
@@ -145,6 +160,34 @@ def test_control_groups_of_containers_are_below_a_slice_of_systemd_s(guest: Gues
     assert guest.check(f"cat {cgroup(guest, 'web')}/memory.max /sys/fs/cgroup/argosy.slice/memory.max").split() == [
         str(64 << 20), str(1 << 30),
     ]  # fmt: skip
+
+
+def test_no_exec_is_taken_for_failed_where_a_quick_init_reaps_its_monitor(guest: Guest) -> None:
+    told = guest.check("for i in $(seq 40); do argosy exec web true || echo no $i; done", timeout=600)
+    assert told == ""
+
+
+def test_the_kernel_ends_what_takes_more_memory_than_it_may(guest: Guest) -> None:
+    assert guest.run("argosy run --name greedy -m 16m --memory-swap 16m base tail /dev/zero").code == 137
+    assert inspect(guest, "greedy")["State"]["OOMKilled"]
+    guest.check("argosy rm greedy")
+    require_no_complaint(guest)
+
+
+def test_a_network_daemon_that_starts_again_leaves_containers_connected(guest: Guest) -> None:
+    guest.check(
+        "systemctl restart systemd-networkd && /usr/lib/systemd/systemd-networkd-wait-online --timeout 120 -i eth0"
+    )
+    assert guest.check("curl -sf -m 30 http://127.0.0.1:8080/") == "hello"
+    assert guest.check("argosy run --rm --network between base wget -qO- http://shop/") == "hello"
+
+
+def test_a_root_of_a_user_namespace_is_nobody_here(guest: Guest) -> None:
+    guest.check("echo engine:100000:65536 | tee -a /etc/subuid >>/etc/subgid; useradd -M engine")
+    guest.check("argosy run -d --name mapped --userns-remap engine base sh -c 'echo mine >/own; exec sleep 100000'")
+    assert guest.check(f"stat -c %u /proc/{pid(guest, 'mapped')}") == "100000"
+    assert guest.check("argosy exec mapped stat -c %u /own") == "0"
+    guest.check("argosy rm -f mapped")
 
 
 def test_services_run(guest: Guest) -> None:
@@ -207,10 +250,51 @@ def test_a_power_cut_does_no_more_than_a_reboot(guest: Guest) -> None:
     require_all_as_before(guest, ["started", "ended", "started", "started"])
 
 
-def test_nothing_is_left_of_it_when_it_is_removed(guest: Guest) -> None:
-    guest.check("cd /root/argosy && bash deploy/install.sh --uninstall --stop --purge", timeout=600)
+WORK = """
+while :; do
+    i=$((i + 1))
+    echo $i >/root/context/file
+    argosy build -q -t step$i /root/context && argosy run --name at$i step$i >/dev/null && argosy commit at$i kept$i
+done
+"""
+
+
+def test_a_power_cut_amid_work_loses_no_more_than_what_was_under_way(guest: Guest) -> None:
+    guest.check(f"systemd-run --unit=busy bash -c '{WORK}'")
+    guest.until("argosy image inspect kept4")
+    guest.cut_power()
+    require_all_as_before(guest, ["started", "ended", *["started"] * 3])
+    for name in ("step", "kept"):
+        for number in (1, 2, 3, 4):
+            assert guest.check(f"argosy run --rm {name}{number}") == f"made\n{number}"
+    for id in guest.check("argosy ps -aq --filter name=at").split():
+        assert guest.check(f"argosy start -a {id}").startswith("made\n")
+    assert "could not be restored" not in journal(guest)
+    guest.check("argosy build -t after /root/context && argosy run --rm after")
+
+
+def test_a_removal_keeps_the_data(guest: Guest) -> None:
+    log = guest.check("argosy exec noting cat /data/log").splitlines()
+    told = installing.apt(guest, "remove argosy")
+    assert "argosy: stopping" in told
+    assert guest.run("pgrep -x conmon").code == 1
     left = guest.check(
-        "findmnt -rno TARGET | grep argosy; ls -d /run/argosy /var/lib/argosy; ip -br link; nft list tables; true"
+        "findmnt -rno TARGET | grep argosy; ls -d /run/argosy /opt/argosy; ip -br link; nft list tables; true"
+    )
+    assert "argosy" not in left, left
+    installing.install(guest)
+    guest.until("argosy version")
+    # They were stopped, by hand as it were: `unless-stopped` leaves them so.
+    guest.check("argosy start noting && argosy image inspect base built >/dev/null")
+    guest.until("argosy exec noting cat /data/log", good=lambda a: a.out.splitlines() == [*log, "ended", "started"])
+
+
+def test_nothing_is_left_of_it_when_it_is_purged(guest: Guest) -> None:
+    guest.check("echo 'argosy argosy/delete-data boolean true' | debconf-set-selections")
+    installing.apt(guest, "purge argosy")
+    left = guest.check(
+        "findmnt -rno TARGET | grep argosy; ls -d /run/argosy /var/lib/argosy /opt/argosy /etc/argosy; ip -br link; "
+        "nft list tables; getent group argosy; find /usr -name '*argosy*'; true"
     )
     assert "argosy" not in left, left
     assert guest.check("systemctl --failed --no-legend --plain") == ""

@@ -7,17 +7,11 @@ import pytest
 from tests.vm import image
 
 _GUEST = image.Guest("debian-13", "trixie", "3.13")
-_MADE = image.Recipe(_GUEST, "http://mirror.test/debian/", ("crun", "conmon"), ("rich>=13",), (("/a", "x"),), "maker")
+_MADE = image.Recipe(_GUEST, "http://mirror.test/debian/", ("crun", "conmon"), (("/a", "x"),), "maker")
 
 
 def test_only_the_first_part_of_the_list_is_the_engines() -> None:
     assert image.engine_packages("# a\nconmon\ncrun\n# … and more\nnpm\n") == ("conmon", "crun")
-
-
-def test_wheels_are_those_to_run_and_those_to_build() -> None:
-    text = '[build-system]\nrequires = ["hatchling"]\n[project]\ndependencies = ["rich>=13"]\n'
-    lock = "rich==15.0 \\\n    --hash=sha256:00\nzstd==1 ; python_version < '3.14' \\\n    --hash=sha256:01\n"
-    assert image.requirements(text, lock) == ("rich==15.0", "zstd==1 ; python_version < '3.14'", "hatchling")
 
 
 @pytest.mark.parametrize(
@@ -26,7 +20,6 @@ def test_wheels_are_those_to_run_and_those_to_build() -> None:
         {"guest": replace(_GUEST, suite="bookworm")},
         {"mirror": "http://d/"},
         {"packages": ("crun",)},
-        {"requirements": ("rich>=14",)},
         {"files": (("/a", "y"),)},
         {"maker": "another"},
     ],
