@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from argosy.errors import Unsupported
@@ -24,12 +25,32 @@ FIXED_OPTIONS = (("index", "off"), ("metacopy", "off"), ("redirect_dir", "off"))
 
 def mount_overlay(target: Path, lower: Sequence[Path], upper: Path | None = None, work: Path | None = None) -> None:
     """Mounts an overlay; `lower` is topmost first. Read-only without `upper`. Unsupported when the kernel refuses."""
+    if not _takes_layers_one_by_one():
+        return _mount_overlay_old(target, lower, upper, work)
     try:
         _mount_overlay_new(target, lower, upper, work)
     except OSError as error:
-        if error.errno not in (errno.ENOSYS, errno.EINVAL):
-            raise failed(f"cannot mount an overlay on {target}", error) from None
-        _mount_overlay_old(target, lower, upper, work)
+        raise failed(f"cannot mount an overlay on {target}", error) from None
+
+
+@cache
+def _takes_layers_one_by_one() -> bool:
+    """Asked once: an older kernel writes into its log each time that it is offered what it does not know."""
+    try:
+        context = linux.fsopen("overlay")
+    except OSError as error:
+        if error.errno == errno.ENOSYS:
+            return False
+        raise failed("cannot mount an overlay", error) from None
+    try:
+        linux.fsconfig(context, linux.FSCONFIG_SET_STRING, "lowerdir+", "/")
+    except OSError as error:
+        if error.errno == errno.EINVAL:
+            return False
+        raise failed("cannot mount an overlay", error) from None
+    finally:
+        os.close(context)
+    return True
 
 
 def _mount_overlay_new(target: Path, lower: Sequence[Path], upper: Path | None, work: Path | None) -> None:
