@@ -182,6 +182,14 @@ def test_a_network_daemon_that_starts_again_leaves_containers_connected(guest: G
     assert guest.check("argosy run --rm --network between base wget -qO- http://shop/") == "hello"
 
 
+def test_a_root_of_a_user_namespace_is_nobody_here(guest: Guest) -> None:
+    guest.check("echo engine:100000:65536 | tee -a /etc/subuid >>/etc/subgid; useradd -M engine")
+    guest.check("argosy run -d --name mapped --userns remap:engine base sh -c 'echo mine >/own; exec sleep 100000'")
+    assert guest.check(f"stat -c %u /proc/{pid(guest, 'mapped')}") == "100000"
+    assert guest.check("argosy exec mapped stat -c %u /own") == "0"
+    guest.check("argosy rm -f mapped")
+
+
 def test_services_run(guest: Guest) -> None:
     guest.check("argosy cluster init --advertise-addr 10.0.2.15")
     guest.check("argosy service create -q --name many --replicas 2 base sleep 100000")

@@ -97,9 +97,9 @@ def move_mount(tree: int, directory: int, path: str) -> None:
     _checked(_LIBC.syscall(_MOVE_MOUNT, tree, b"", directory, os.fsencode(path), flags))
 
 
-def mount_attributes(set: int = 0, userns: int = 0) -> bytes:
+def mount_attributes(set: int = 0, userns: int = 0, propagation: int = 0) -> bytes:
     """struct mount_attr: what to set, what to clear, propagation, the user namespace."""
-    return struct.pack("QQQQ", set, 0, 0, userns)
+    return struct.pack("QQQQ", set, 0, propagation, userns)
 
 
 def mount_setattr(tree: int, attributes: bytes, flags: int = 0) -> None:

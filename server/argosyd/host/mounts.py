@@ -20,9 +20,9 @@ def failed(what: str, error: OSError) -> ArgosyError:
 
 
 def mount_bind(source: Path, target: Path, *, read_only: bool = False) -> None:
-    """Binds one tree at another place."""
+    """Binds one tree at another place, private: what is unmounted in the one stays in the other."""
     again = [linux.MS_BIND | linux.MS_REMOUNT | linux.MS_RDONLY] if read_only else []
-    for flags in [linux.MS_BIND | linux.MS_REC, *again]:
+    for flags in [linux.MS_BIND | linux.MS_REC, linux.MS_PRIVATE | linux.MS_REC, *again]:
         try:
             linux.mount(str(source), str(target), flags=flags)
         except OSError as error:

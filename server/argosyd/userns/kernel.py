@@ -30,7 +30,10 @@ def bind_mapped(source: Path, target: Path, mapping: MountMap) -> None:
     try:
         tree = linux.open_tree(linux.AT_FDCWD, str(source), linux.OPEN_TREE_CLONE)
         try:
-            linux.mount_setattr(tree, linux.mount_attributes(linux.MOUNT_ATTR_IDMAP, mapping.fd))
+            # Private: else it is a peer of what it was made of, where that is shared (as systemd has it), and with it
+            # goes whatever is mounted in the one while the other is there.
+            attributes = linux.mount_attributes(linux.MOUNT_ATTR_IDMAP, mapping.fd, linux.MS_PRIVATE)
+            linux.mount_setattr(tree, attributes)
             linux.move_mount(tree, linux.AT_FDCWD, str(target))
         finally:
             os.close(tree)
