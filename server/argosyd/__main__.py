@@ -47,10 +47,13 @@ def main() -> int:
     if arguments.keep_data and arguments.command != "purge":
         print("argosyd: --keep-data goes with purge alone", file=sys.stderr)
         return 2
+    if arguments.format and arguments.command != "check":
+        print("argosyd: --format goes with check alone", file=sys.stderr)
+        return 2
     try:
         config = configuration.load(arguments)
         if arguments.command == "check":
-            return check.run(config)
+            return check.run(config, arguments.format or "table")
         if os.geteuid() != 0:
             print("argosyd: it must run as root: namespaces, mounts and cgroups need it", file=sys.stderr)
             return 1

@@ -146,6 +146,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--keep-data", action="store_true", help="with purge: leave images, containers and volumes on the disk"
     )
+    p.add_argument("--format", choices=["table", "json"], help="with check: how it is told")
     for field in dataclasses.fields(Config):
         flag = "--" + field.name.replace("_", "-")
         if isinstance(field.default, tuple):
