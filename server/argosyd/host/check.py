@@ -131,8 +131,11 @@ def _kernel(manager: str) -> Iterator[Finding]:
     yield _control_groups()
     yield from _network(manager)
     forward = Path("/proc/sys/net/ipv4/ip_forward")
-    yield Finding("IPv4 forwarding", forward.exists() and os.access(forward, os.W_OK), "can be turned on", needed=False,
-                  remedy="sysctl -w net.ipv4.ip_forward=1", cost="containers reach nothing beyond this host")  # fmt: skip
+    able = forward.exists() and os.access(forward, os.W_OK)
+    yield Finding(
+        "IPv4 forwarding", able, f"can{'' if able else 'not'} be turned on", needed=False,
+        remedy="sysctl -w net.ipv4.ip_forward=1", cost="containers reach nothing beyond this host",
+    )  # fmt: skip
     recursive = is_at_least(version, RECURSIVE_READ_ONLY)
     yield Finding("read-only mounts", recursive, "recursive" if recursive else "of one mount alone", needed=False,
                   cost="`bind-recursive=readonly` is refused", remedy=f"Linux {RECURSIVE_READ_ONLY} or later")  # fmt: skip
