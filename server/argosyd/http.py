@@ -33,8 +33,10 @@ R = TypeVar("R")
 
 CHUNK = 1 << 20
 """Bytes that are read at most in one go."""
-_TIMEOUT = urllib3.Timeout(connect=15, read=60)
-"""Seconds; the second is how long somebody may be silent."""
+_CONNECT, _SILENCE, _SILENCE_AFTER_UPLOAD = 15.0, 60.0, 300.0
+"""Seconds. Whoever has been sent a blob may take long to put it where it belongs."""
+_SLICE = 64 << 10
+"""Bytes that are sent in one go, and must have gone within the silence: slow lines are no silent ones."""
 _MOST_REDIRECTS = 10
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _LARGEST_DISCARDED = 64 << 10
@@ -143,6 +145,8 @@ class _Connection(connection.HTTPConnection):
     def connect(self) -> None:
         try:
             super().connect()
+            # Until an answer is waited for, it would have the time that connecting has.
+            self.sock.settimeout(_SILENCE)
         finally:
             _flight.get().on(self.sock)
 
@@ -194,6 +198,8 @@ class Session:
         A body that is no bytes needs a Content-Length, and is read in a thread. Unreachable.
         """
         flight = _Flight()
+        if body is not None and not isinstance(body, bytes):
+            body = _sliced(body)
         context = contextvars.copy_context()
         context.run(_flight.set, flight)
         try:
@@ -229,8 +235,9 @@ class Session:
             place = parse_url(url)
             if place.auth and "Authorization" not in told:
                 told |= _credentials(place.auth, "authorization")
+            silence = _SILENCE if body is None or isinstance(body, bytes) else _SILENCE_AFTER_UPLOAD
             return self._manager(place).urlopen(
-                method, url, body=body, headers=told, redirect=False, retries=False, timeout=_TIMEOUT,
+                method, url, body=body, headers=told, redirect=False, retries=False, timeout=urllib3.Timeout(connect=_CONNECT, read=silence),
                 preload_content=False, decode_content=False,
             )  # fmt: skip
         except _FAILED as error:
@@ -333,6 +340,13 @@ class Answer:
 _NOBODY = (exceptions.ConnectTimeoutError, exceptions.SSLError, exceptions.ProxyError, exceptions.LocationValueError,
            exceptions.URLSchemeUnknown, ValueError)  # fmt: skip
 """Errors that another try does not help."""
+
+
+def _sliced(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    for piece in pieces:
+        view = memoryview(piece)
+        for at in range(0, len(piece), _SLICE):
+            yield bytes(view[at : at + _SLICE])
 
 
 def _credentials(auth: str, header: str) -> dict[str, str]:

@@ -84,14 +84,14 @@ async def test_a_connection_is_used_again() -> None:
 @pytest.mark.parametrize("chunked", [False, True])
 @pytest.mark.parametrize("when", ["before the head", "within the content"])
 async def test_who_is_cancelled_goes_at_once_and_takes_the_connection_along(when: str, chunked: bool) -> None:
-    asked = asyncio.Event()
+    asked, never = asyncio.Event(), asyncio.Event()
 
     async def answer(head: bytes, writer: asyncio.StreamWriter) -> None:
         if when == "within the content":
             length = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: 9"
             writer.write(b"HTTP/1.1 200 OK\r\n" + length + b"\r\n\r\n" + (b"2\r\nab\r\n" if chunked else b"ab"))
         asked.set()
-        await asyncio.Event().wait()
+        await never.wait()
 
     begun, ended = threading.Event(), threading.Event()
 
@@ -168,6 +168,35 @@ async def test_an_upload_is_not_sent_twice() -> None:
     async with serving(answer) as url, a_session() as session:
         with pytest.raises(http.Unreachable, match="elsewhere"):
             await session.request("PUT", url, {"Content-Length": "0"}, iter(()))
+
+
+async def test_an_upload_may_be_slow_but_not_stand_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "_SILENCE", 0.5)
+    size, took, never = 24 << 20, 0, asyncio.Event()
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal took
+        path = (await reader.readuntil(b"\r\n\r\n")).split()[1]
+        while took < size and (path == b"/slow" or not took):
+            took += len(await reader.read(2 << 20))
+            await asyncio.sleep(0.04)
+        if path == b"/slow":
+            writer.write(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")
+            await writer.drain()
+            writer.close()
+        await never.wait()
+
+    server = await asyncio.start_server(take, "127.0.0.1", 0, limit=2 << 20)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    headers = {"Content-Length": str(size)}
+    async with a_session() as session:
+        with await session.request("PUT", f"{url}/slow", headers, iter((bytes(size),))) as answer:
+            assert (answer.status, took) == (201, size)
+        took = 0
+        with pytest.raises(http.Unreachable, match="in time"):
+            await session.request("PUT", f"{url}/still", headers, iter((bytes(size),)))
+    never.set()
+    server.close()
 
 
 async def test_limits_of_an_answer() -> None:
