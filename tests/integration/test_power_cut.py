@@ -3,6 +3,7 @@ was safe, and nothing that is half."""
 
 from __future__ import annotations
 
+import contextlib
 import random
 import subprocess
 from collections.abc import Callable, Iterator
@@ -13,7 +14,9 @@ import pytest
 from tests.harness.daemon import busybox_tar
 from tests.harness.disk import Disk, Mounted
 from tests.harness.machine import Machine
+from tests.harness.registry import Registry
 
+PORT = 5000
 SEEDS = range(6)
 MANY = range(100, 124)
 DOCKERFILE = b"FROM base\nRUN echo first >/first\nRUN echo second >/second && chown 7:7 /second\n"
@@ -95,7 +98,13 @@ class Work:
         ok(m, "commit", "one", "committed")
         self.claim(shows("committed", "/kept", "one"))
         archive = ok(m, "save", "built")
+        far = f"127.0.0.1:{PORT}/far:1"
+        ok(m, "tag", "built", far)
+        ok(m, "push", "-q", far)
+        ok(m, "rmi", far)
         self.undo(built, "rmi", "built")
+        ok(m, "pull", "-q", far)
+        self.claim(shows(far, "/second", "second"))
         ok(m, "load", stdin=archive)
         self.claim(shows("built", "/first", "first"))
         self.container("two")
@@ -131,7 +140,8 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
         try:
             begin = disk.written
             work = Work(machine.start(), disk)
-            work.all()
+            with contextlib.closing(Registry(machine, PORT)):
+                work.all()
         finally:
             machine.kill()
             mounted.close()
